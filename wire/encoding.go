@@ -1,0 +1,37 @@
+package wire
+
+import "parley"
+
+// Encoding is how frames look to one kind of client. Every method appends one whole frame to dst
+// and returns it, its terminator included. Encodings are comparable values without state.
+type Encoding interface {
+	// What a room sends: the same bytes for every member.
+	Message(dst []byte, m *parley.Message) []byte
+	Gap(dst []byte, room string, after, next uint64) []byte
+
+	// What answers one session. ref is the client's tag as it wrote it, nil for none.
+	Welcome(dst, ref []byte, w Welcome) []byte
+	Joined(dst, ref []byte, room string, seq uint64) []byte
+	Left(dst, ref []byte, room string) []byte
+	Ack(dst, ref []byte, room string, r parley.Receipt) []byte
+	Page(dst, ref []byte, room string, p parley.Page) []byte
+	Members(dst, ref []byte, room string, users []string, count int) []byte
+	Rooms(dst, ref []byte, rooms []RoomEntry, more bool) []byte
+	Pong(dst, ref []byte) []byte
+	Error(dst, ref []byte, e *parley.Error) []byte
+}
+
+// RoomEntry is a room in a list of rooms.
+type RoomEntry struct {
+	Room     string `json:"room"`
+	Seq      uint64 `json:"seq"`      // of its newest message; 0 = none
+	Messages uint64 `json:"messages"` // that are left
+	Members  int    `json:"members"`  // sessions in it now
+}
+
+// Welcome is the answer to a hello.
+type Welcome struct {
+	User    string
+	Session parley.SessionID
+	Limits  parley.Limits
+}

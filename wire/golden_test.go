@@ -1,0 +1,239 @@
+package wire_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"parley"
+	"parley/wire"
+)
+
+// The files of testdata/frames are the protocol by example: clients in other languages are tested
+// against the same ones.
+
+// goldenOp is an entry of operations.json.
+type goldenOp struct {
+	Name  string
+	Line  string
+	Want  *opFields
+	Error parley.Code
+	Ref   string
+}
+
+// opFields is a wire.Op as the files write it.
+type opFields struct {
+	Op        string    `json:"op"`
+	Ref       string    `json:"ref"`
+	Room      string    `json:"room"`
+	Token     string    `json:"token"`
+	Name      string    `json:"name"`
+	After     *uint64   `json:"after"`
+	Before    *uint64   `json:"before"`
+	Last      int       `json:"last"`
+	Since     time.Time `json:"since"`
+	Echo      *bool     `json:"echo"`
+	Limit     int       `json:"limit"`
+	AfterRoom string    `json:"after_room"`
+	ID        string    `json:"id"`
+	Type      string    `json:"type"`
+	Body      string    `json:"body"`
+	Body64    []byte    `json:"body64"`
+}
+
+func fieldsOf(op wire.Op) *opFields {
+	f := &opFields{
+		Op: string(op.Kind), Ref: string(op.Ref), Room: op.Room, Token: op.Token, Name: op.Name,
+		After: op.After, Before: op.Before, Last: op.Start.Last, Since: op.Start.Since, Echo: op.Echo,
+		Limit: op.Limit, AfterRoom: op.AfterRoom, ID: op.ID,
+	}
+	if op.Kind == wire.Join {
+		f.After = op.Start.After
+	}
+	if op.Kind == wire.Send {
+		f.Type = op.Type.String()
+		if op.Type == parley.Binary {
+			f.Body64 = op.Body
+		} else {
+			f.Body = string(op.Body)
+		}
+	}
+	return f
+}
+
+func readGolden(t testing.TB, file string, into any) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", "frames", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+}
+
+func TestGoldenOperations(t *testing.T) {
+	var golden struct{ Operations []goldenOp }
+	readGolden(t, "operations.json", &golden)
+	for _, g := range golden.Operations {
+		t.Run(g.Name, func(t *testing.T) {
+			op, err := wire.ParseOp([]byte(g.Line))
+			if g.Error != "" {
+				wantCode(t, err, g.Error)
+				if string(op.Ref) != g.Ref {
+					t.Errorf("the error bears the ref %q, want %q", op.Ref, g.Ref)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(g.Want, fieldsOf(op)); diff != "" {
+				t.Errorf("wrong operation (-want +got):\n%s", diff)
+			}
+			again, err := wire.ParseOp(wire.AppendOp(nil, op))
+			if err != nil {
+				t.Fatalf("what AppendOp wrote is refused: %v", err)
+			}
+			if diff := cmp.Diff(op, again); diff != "" {
+				t.Errorf("AppendOp lost something (-had +has):\n%s", diff)
+			}
+		})
+	}
+}
+
+func wantCode(t *testing.T, err error, code parley.Code) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("no error, want %s", code)
+	}
+	if got := parley.AsError(err); got.Code != code {
+		t.Errorf("%s, want %s: %v", got.Code, code, err)
+	}
+}
+
+// answers are what each frame of answers.json is made of.
+func answers() map[string][]byte {
+	var enc wire.Encoding = wire.JSONLines{}
+	ref := func(s string) []byte { return []byte(s) }
+	at := func(ms int) time.Time { return time.Date(2026, 11, 22, 7, 0, 0, ms*1e6, time.UTC) }
+	page := parley.Page{More: true, Messages: []*parley.Message{
+		{Room: "lobby", Seq: 811, ID: "c1-6", From: "ada", At: at(0), Body: []byte("hi")},
+		{Room: "lobby", Seq: 813, Prev: 811, ID: "c1-7", From: "bob", At: at(123), Type: parley.JSON, Body: []byte(`{"t":21}`)},
+	}}
+	away := parley.Errorf(parley.Unavailable, `the server is "going" away`)
+	away.Retry = 1500 * time.Millisecond
+	wait := parley.Errorf(parley.Unavailable, "wait")
+	wait.Retry = time.Microsecond
+	return map[string][]byte{
+		"welcome": enc.Welcome(nil, ref(`"k3xq9"`), wire.Welcome{
+			User: "ada", Session: 0x00c0ffee00c0ffee, Limits: parley.DefaultLimits(),
+		}),
+		"joined":                        enc.Joined(nil, ref("1"), "lobby", 812),
+		"joined, an empty room, no ref": enc.Joined(nil, nil, "lobby", 0),
+		"left":                          enc.Left(nil, ref("2"), "lobby"),
+		"ack":                           enc.Ack(nil, ref("3"), "lobby", parley.Receipt{Seq: 813}),
+		"ack of a repeated id":          enc.Ack(nil, ref("3"), "lobby", parley.Receipt{Seq: 813, Duplicate: true}),
+		"page":                          enc.Page(nil, ref("4"), "lobby", page),
+		"page, empty":                   enc.Page(nil, ref("4"), "lobby", parley.Page{}),
+		"members":                       enc.Members(nil, ref("6"), "lobby", []string{"ada", `b"b`}, 2),
+		"members, none by name":         enc.Members(nil, nil, "lobby", nil, 201),
+		"rooms": enc.Rooms(nil, ref("7"), []wire.RoomEntry{
+			{Room: "lobby", Seq: 813, Messages: 812, Members: 3},
+			{Room: "ops.deploys", Members: 1},
+		}, true),
+		"rooms, none":                   enc.Rooms(nil, nil, nil, false),
+		"pong":                          enc.Pong(nil, ref("5")),
+		"pong, a ref as it was written": enc.Pong(nil, ref("1e3")),
+		"error":                         enc.Error(nil, ref("3"), parley.Errorf(parley.Denied, "you may not send in ops")),
+		"error of nobody, with a time to come back": enc.Error(nil, nil, away),
+		"error, a time below a millisecond":         enc.Error(nil, nil, wait),
+		"gap":                                       enc.Gap(nil, "lobby", 100, 181),
+	}
+}
+
+func TestGoldenAnswers(t *testing.T) {
+	var golden struct{ Frames []struct{ Name, Line string } }
+	readGolden(t, "answers.json", &golden)
+	made := answers()
+	for _, g := range golden.Frames {
+		t.Run(g.Name, func(t *testing.T) {
+			if diff := cmp.Diff(g.Line+"\n", string(made[g.Name])); diff != "" {
+				t.Errorf("wrong bytes (-want +got):\n%s", diff)
+			}
+			if !json.Valid([]byte(g.Line)) {
+				t.Error("the frame is no JSON")
+			}
+			if _, err := wire.ParseFrame([]byte(g.Line)); err != nil {
+				t.Error(err)
+			}
+		})
+		delete(made, g.Name)
+	}
+	for name := range made {
+		t.Errorf("answers.json has no frame %q", name)
+	}
+}
+
+func TestGoldenMessages(t *testing.T) {
+	var golden struct {
+		Messages []struct {
+			Name string
+			Line string
+			Want struct {
+				Room, ID, From, Type, Body string
+				Seq, Prev                  uint64
+				At                         time.Time
+				Body64                     string
+			}
+		}
+	}
+	readGolden(t, "messages.json", &golden)
+	for _, g := range golden.Messages {
+		t.Run(g.Name, func(t *testing.T) {
+			typ, err := parley.ParseType(g.Want.Type)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body := []byte(g.Want.Body)
+			if typ == parley.Binary {
+				if body, err = base64.StdEncoding.DecodeString(g.Want.Body64); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want := &parley.Message{
+				Room: g.Want.Room, Seq: g.Want.Seq, Prev: g.Want.Prev, ID: g.Want.ID, From: g.Want.From,
+				At: g.Want.At, Type: typ, Body: body,
+			}
+			if diff := cmp.Diff(g.Line+"\n", string(wire.JSONLines{}.Message(nil, want))); diff != "" {
+				t.Errorf("wrong bytes (-want +got):\n%s", diff)
+			}
+			got := decode(t, []byte(g.Line))
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("wrong message (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// decode reads a message frame as a client does.
+func decode(t *testing.T, line []byte) *parley.Message {
+	t.Helper()
+	frame, err := wire.ParseFrame(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if frame.Op != "message" {
+		t.Fatalf("op %q, want message", frame.Op)
+	}
+	m, err := frame.Decode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}

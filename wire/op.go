@@ -1,0 +1,376 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"math"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"parley"
+)
+
+// Kind is what an operation asks for: the value of its "op".
+type Kind string
+
+// The operations.
+const (
+	Hello   Kind = "hello"
+	Join    Kind = "join"
+	Leave   Kind = "leave"
+	Send    Kind = "send"
+	History Kind = "history"
+	Members Kind = "members"
+	Ping    Kind = "ping"
+
+	ListRooms Kind = "rooms"
+)
+
+// MaxRef is the longest ref, in bytes as written, that is echoed.
+const MaxRef = 1024
+
+// Op is one operation, checked: names are in NFC, numbers in range, the body decoded.
+type Op struct {
+	Kind Kind
+	Ref  []byte // the client's tag as it was written; nil = none. Part of the line it was parsed from
+	Room string
+
+	Token string // hello
+	Name  string // hello
+
+	Start Start // join
+	Echo  *bool // join; nil = the encoding's default
+
+	ID   string      // send; "" = the server makes one
+	Type parley.Type // send
+	Body []byte      // send
+
+	After, Before *uint64 // history; exclusive, at most one of them
+	Limit         int     // history, rooms; always set
+
+	AfterRoom string // rooms; those behind this name, "" = from the first
+}
+
+// Start is where a member's cursor begins; the zero Start is live, behind the newest message.
+type Start struct {
+	After *uint64   // behind this seq; 0 = from the start
+	Last  int       // the newest Last messages first; 0 = not asked
+	Since time.Time // the messages that are not older first; zero = not asked
+}
+
+// Replays says whether the start asks for messages that are there already.
+func (s Start) Replays() bool { return s.After != nil || s.Last != 0 || !s.Since.IsZero() }
+
+// Bounds of what an operation may ask for.
+const (
+	MaxLast      = 1_000_000 // messages a join replays by "last"
+	DefaultRooms = 100       // rooms in a list, where no limit is given; at most parley.MaxPage
+)
+
+// ParseOp reads one operation from one JSON object. On an error, which is a *parley.Error, the Op
+// still bears the Ref if it could be read. The Op may share memory with line.
+func ParseOp(line []byte) (Op, error) {
+	var op Op
+	obj := objects.Get().(*object)
+	defer obj.release()
+	err := obj.parse(line)
+	if err != nil {
+		op.Ref = refOf(obj)
+		return op, err
+	}
+	if op.Ref, err = obj.ref(); err != nil {
+		return op, err
+	}
+	kind, err := obj.text("op")
+	if err != nil {
+		return op, err
+	}
+	for _, p := range parsers {
+		if string(p.kind) == string(kind) {
+			op.Kind = p.kind
+			return op, p.parse(&op, obj)
+		}
+	}
+	if len(kind) == 0 {
+		return op, parley.Errorf(parley.BadRequest, `a frame needs an "op"`)
+	}
+	return op, parley.Errorf(parley.BadRequest, "no operation %q", clip(string(kind)))
+}
+
+// parsers read what each operation has beside op and ref. The most frequent comes first.
+var parsers = [...]struct {
+	kind  Kind
+	parse func(*Op, *object) error
+}{
+	{Send, parseSend},
+	{Join, parseJoin},
+	{Leave, parseRoom},
+	{History, parseHistory},
+	{Hello, parseHello},
+	{Members, parseRoom},
+	{ListRooms, parseListRooms},
+	{Ping, func(*Op, *object) error { return nil }},
+}
+
+func parseHello(op *Op, obj *object) (err error) {
+	if op.Token, err = obj.str("token"); err != nil {
+		return err
+	}
+	if obj.get("name") == nil {
+		return nil
+	}
+	if op.Name, err = obj.str("name"); err != nil {
+		return err
+	}
+	op.Name, err = parley.ParseName(op.Name)
+	return err
+}
+
+func parseRoom(op *Op, obj *object) error {
+	name, err := obj.str("room")
+	if err != nil {
+		return err
+	}
+	op.Room, err = parley.ParseRoom(name)
+	return err
+}
+
+func parseJoin(op *Op, obj *object) error {
+	if err := parseRoom(op, obj); err != nil {
+		return err
+	}
+	starts := 0
+	if raw := obj.get("after"); raw != nil {
+		n, err := obj.seq("after")
+		if err != nil {
+			return err
+		}
+		op.Start.After = n
+		starts++
+	}
+	if raw := obj.get("last"); raw != nil {
+		n, err := obj.count("last", MaxLast)
+		if err != nil {
+			return err
+		}
+		op.Start.Last = n
+		starts++
+	}
+	if raw := obj.get("since"); raw != nil {
+		s, err := obj.str("since")
+		if err != nil {
+			return err
+		}
+		if op.Start.Since, err = ParseSince(s, time.Now()); err != nil {
+			return err
+		}
+		starts++
+	}
+	if starts > 1 {
+		return parley.Errorf(parley.BadRequest, `at most one of "after", "last" and "since"`)
+	}
+	echo, err := obj.boolean("echo")
+	op.Echo = echo
+	return err
+}
+
+// ParseSince reads a point in time: a duration before now (10m, 24h) or an RFC 3339 time.
+func ParseSince(s string, now time.Time) (time.Time, error) {
+	if d, err := time.ParseDuration(s); err == nil {
+		if d < 0 {
+			return time.Time{}, parley.Errorf(parley.BadRequest, `"since" is a duration back from now; %q is in the future`, clip(s))
+		}
+		return now.Add(-d), nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil || t.Year() < 1678 || t.Year() > 2261 {
+		return time.Time{}, parley.Errorf(parley.BadRequest, `"since" is a duration (10m, 24h) or an RFC 3339 time, not %q`, clip(s))
+	}
+	return t, nil
+}
+
+func parseSend(op *Op, obj *object) error {
+	if err := parseRoom(op, obj); err != nil {
+		return err
+	}
+	if obj.get("id") != nil {
+		id, err := obj.str("id")
+		if err != nil {
+			return err
+		}
+		if err := parley.CheckID(id); err != nil {
+			return err
+		}
+		op.ID = id
+	}
+	name, err := obj.str("type")
+	if err != nil {
+		return err
+	}
+	if op.Type, err = parley.ParseType(name); err != nil {
+		return err
+	}
+	op.Body, err = parseBody(op.Type, obj)
+	return err
+}
+
+func parseBody(t parley.Type, obj *object) ([]byte, error) {
+	raw := obj.get("body")
+	if raw == nil {
+		return nil, parley.Errorf(parley.BadRequest, `a send needs a "body"`)
+	}
+	if t == parley.JSON {
+		return compact(raw), nil
+	}
+	if raw[0] != '"' {
+		return nil, parley.Errorf(parley.BadRequest, `the body of a %s message is a string`, t)
+	}
+	body := unquote(raw)
+	if t == parley.Binary {
+		var err error
+		if body, err = decodeBase64(body); err != nil {
+			return nil, err
+		}
+	}
+	if len(body) == 0 {
+		return nil, parley.Errorf(parley.BadRequest, "an empty body")
+	}
+	return body, nil
+}
+
+// decodeBase64 is strict: padded, and without the line breaks that encoding/base64 lets pass.
+func decodeBase64(in []byte) ([]byte, error) {
+	out := make([]byte, base64.StdEncoding.DecodedLen(len(in)))
+	n, err := base64.StdEncoding.Strict().Decode(out, in)
+	if err != nil || bytes.ContainsAny(in, "\r\n") {
+		return nil, parley.Errorf(parley.BadRequest, "the body of a binary message is base64, in the standard alphabet and padded")
+	}
+	return out[:n], nil
+}
+
+func parseHistory(op *Op, obj *object) (err error) {
+	if err := parseRoom(op, obj); err != nil {
+		return err
+	}
+	if op.After, err = obj.seq("after"); err != nil {
+		return err
+	}
+	if op.Before, err = obj.seq("before"); err != nil {
+		return err
+	}
+	if op.After != nil && op.Before != nil {
+		return parley.Errorf(parley.BadRequest, `either "after" or "before"`)
+	}
+	op.Limit, err = obj.limit(parley.DefaultPage)
+	return err
+}
+
+func parseListRooms(op *Op, obj *object) (err error) {
+	if obj.get("after_room") != nil {
+		name, err := obj.str("after_room")
+		if err != nil {
+			return err
+		}
+		if op.AfterRoom, err = parley.ParseRoom(name); err != nil {
+			return err
+		}
+	}
+	op.Limit, err = obj.limit(DefaultRooms)
+	return err
+}
+
+// seq reads a position; nil where it is absent.
+func (o *object) seq(key string) (*uint64, error) {
+	raw := o.get(key)
+	if raw == nil {
+		return nil, nil
+	}
+	n, err := strconv.ParseUint(string(raw), 10, 64)
+	if err != nil || n > math.MaxInt64 {
+		return nil, parley.Errorf(parley.BadRequest, "%q is a seq: a whole number, 0 or more", key)
+	}
+	return &n, nil
+}
+
+func (o *object) count(key string, limit int) (int, error) {
+	n, err := strconv.Atoi(string(o.get(key)))
+	if err != nil || n < 1 || n > limit {
+		return 0, parley.Errorf(parley.BadRequest, "%q is a whole number from 1 to %d", key, limit)
+	}
+	return n, nil
+}
+
+// limit reads how many entries a page may have.
+func (o *object) limit(absent int) (int, error) {
+	if o.get("limit") == nil {
+		return absent, nil
+	}
+	return o.count("limit", parley.MaxPage)
+}
+
+func (o *object) boolean(key string) (*bool, error) {
+	raw := o.get(key)
+	if raw == nil {
+		return nil, nil
+	}
+	var b bool
+	if raw[0] == 'n' || json.Unmarshal(raw, &b) != nil {
+		return nil, parley.Errorf(parley.BadRequest, "%q is true or false", key)
+	}
+	return &b, nil
+}
+
+// str reads a string; "" where it is absent.
+func (o *object) str(key string) (string, error) {
+	s, err := o.text(key)
+	return string(s), err
+}
+
+// text is str without a copy where nothing is escaped: the bytes may be part of the line.
+func (o *object) text(key string) ([]byte, error) {
+	raw := o.get(key)
+	if raw == nil {
+		return nil, nil
+	}
+	if raw[0] != '"' {
+		return nil, parley.Errorf(parley.BadRequest, "%q is a string", key)
+	}
+	return unquote(raw), nil
+}
+
+func (o *object) ref() ([]byte, error) {
+	raw := o.get("ref")
+	switch {
+	case raw == nil:
+		return nil, nil
+	case raw[0] != '"' && raw[0] != '-' && (raw[0] < '0' || raw[0] > '9'):
+		return nil, parley.Errorf(parley.BadRequest, `"ref" is a string or a number`)
+	case len(raw) > MaxRef:
+		return nil, parley.Errorf(parley.BadRequest, `"ref" has at most %d bytes`, MaxRef)
+	}
+	return raw, nil
+}
+
+// refOf finds the ref in what could be read of a frame with a mistake in it.
+func refOf(o *object) []byte {
+	ref, err := o.ref()
+	if err != nil || !utf8.Valid(ref) {
+		return nil
+	}
+	return ref
+}
+
+// clip shortens what a client sent before it is shown back to it.
+func clip(s string) string {
+	const most = 64
+	if len(s) <= most {
+		return s
+	}
+	n := most
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
+}
