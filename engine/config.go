@@ -1,0 +1,111 @@
+package engine
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Config says where the log lies and what it keeps. The zero value of a field is its default;
+// only Dir has none.
+type Config struct {
+	Dir string // the data directory; it has one owner at a time
+
+	// Partitions is the number of streams that rooms are spread over (default 4). It is recorded
+	// when the directory is made, and another number is refused from then on.
+	Partitions int
+
+	RetainMessages int           // messages a room keeps (default 100,000; negative: no limit)
+	RetainAge      time.Duration // how long a message is kept (default 30 days; negative: no limit)
+
+	// Dedupe is how long a repeated id is answered with the first seq (default 10 minutes, or
+	// RetainAge where that is shorter). Longer than RetainAge is refused.
+	Dedupe time.Duration
+
+	// MinFree is the free space, in bytes, below which appends are refused (default 64 MiB;
+	// negative: none). A full disk is worse: the store then has to be reopened.
+	MinFree int64
+
+	// MaxInflight bounds the appends that are neither durable nor delivered yet; an append
+	// counts one for every 4 KiB of its body begun (default 16,384, so 64 MiB).
+	MaxInflight int
+
+	// SafetyCheck is how often the log is asked for what the tail may have missed (default 5 s).
+	SafetyCheck time.Duration
+
+	// AppendTimeout is how long an append may stay without an answer before it fails with an
+	// unknown outcome (default 5 s).
+	AppendTimeout time.Duration
+
+	Logger *slog.Logger // default: discard
+
+	// Sync makes durable what was written to Dir before it was called. An error of it is final.
+	// Default: syncfs, or where there is none, nothing: the store then syncs every write. It is
+	// here for tests.
+	Sync func() error
+}
+
+// The defaults that Config names.
+const (
+	defaultPartitions  = 4
+	maxPartitions      = 256
+	defaultRetain      = 100_000
+	defaultAge         = 30 * 24 * time.Hour
+	defaultDedupe      = 10 * time.Minute
+	defaultMinFree     = 64 << 20
+	defaultMaxInflight = 16_384
+	defaultSafetyCheck = 5 * time.Second
+	defaultTimeout     = 5 * time.Second
+)
+
+// withDefaults gives c with every field set, or says what is wrong with it. Unlimited retention is
+// -1 from here on, no floor of free space 0.
+func (c Config) withDefaults() (Config, error) {
+	orInt(&c.Partitions, defaultPartitions)
+	orInt(&c.RetainMessages, defaultRetain)
+	orInt(&c.RetainAge, defaultAge)
+	orInt(&c.MinFree, defaultMinFree)
+	orInt(&c.MaxInflight, defaultMaxInflight)
+	orInt(&c.SafetyCheck, defaultSafetyCheck)
+	orInt(&c.AppendTimeout, defaultTimeout)
+	c.RetainMessages, c.RetainAge, c.MinFree = max(c.RetainMessages, -1), max(c.RetainAge, -1), max(c.MinFree, 0)
+	if c.Dedupe == 0 {
+		c.Dedupe = defaultDedupe
+		if c.RetainAge > 0 {
+			c.Dedupe = min(c.Dedupe, c.RetainAge)
+		}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	switch {
+	case c.Dir == "":
+		return c, fmt.Errorf("engine: no data directory given")
+	case c.Partitions < 1 || c.Partitions > maxPartitions:
+		return c, fmt.Errorf("engine: %d partitions: between 1 and %d are possible", c.Partitions, maxPartitions)
+	case c.Dedupe < minDedupe:
+		return c, fmt.Errorf("engine: dedupe window %v: at least %v is possible", c.Dedupe, minDedupe)
+	case c.RetainAge > 0 && c.RetainAge < minAge:
+		return c, fmt.Errorf("engine: retention of %v: at least %v is possible", c.RetainAge, minAge)
+	case c.RetainAge > 0 && c.Dedupe > c.RetainAge:
+		return c, fmt.Errorf("engine: the dedupe window (%v) is longer than messages are kept (%v)", c.Dedupe, c.RetainAge)
+	case c.MaxInflight < minInflight:
+		return c, fmt.Errorf("engine: %d appends in flight: at least %d", c.MaxInflight, minInflight)
+	case c.SafetyCheck < 0 || c.AppendTimeout < 0:
+		return c, fmt.Errorf("engine: a negative interval")
+	}
+	return c, nil
+}
+
+// What JetStream can do at the least, and what one append of the largest body weighs.
+const (
+	minDedupe   = 100 * time.Millisecond
+	minAge      = 100 * time.Millisecond
+	minInflight = maxRecord/weightUnit + 1
+)
+
+func orInt[T int | int64 | time.Duration](v *T, otherwise T) {
+	if *v == 0 {
+		*v = otherwise
+	}
+}

@@ -1,0 +1,189 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/sync/singleflight"
+
+	"parley"
+)
+
+// Engine is a parley.Log on one node's disk. All its methods may be called by many goroutines.
+type Engine struct {
+	// Fixed at birth.
+	cfg      Config
+	log      *slog.Logger
+	disk     *disk
+	parts    []*partition
+	mark     *watermark
+	rooms    *followers
+	inflight *semaphore.Weighted
+	catchers *semaphore.Weighted
+
+	// Each does its own locking.
+	store   atomic.Pointer[store]
+	slots   slots
+	health  health
+	flights singleflight.Group
+	counts  counters
+
+	// Kicks hold one wish each: who finds one there need not add another.
+	syncKick, releaseKick, safetyKick, reopenKick chan struct{}
+
+	ctx     context.Context // ends when Close begins to stop what runs
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	life    sync.Mutex   // spawn against Close
+	close   func() error // once
+
+	losesCopy func(seq uint64) bool // for tests: true = this live copy never came; nil outside
+}
+
+var _ parley.Log = (*Engine)(nil)
+
+// ErrInUse says that another process owns the data directory.
+var ErrInUse = errors.New("engine: the data directory is in use by another process")
+
+// Open starts the log in c.Dir, making it where there is none. What a crash has left in the page
+// cache alone is synced before anything is shown. ctx bounds the start only.
+func Open(ctx context.Context, c Config) (*Engine, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	d, err := openDisk(c.Dir, c.Sync)
+	if err != nil {
+		return nil, err
+	}
+	e := newEngine(c, d)
+	if err := e.start(ctx); err != nil {
+		e.cancel()
+		if st := e.store.Load(); st != nil {
+			st.close()
+		}
+		return nil, errors.Join(err, d.close())
+	}
+	e.running.Go(e.runSync)
+	e.running.Go(e.runRelease)
+	e.running.Go(e.runKeeper)
+	return e, nil
+}
+
+func newEngine(c Config, d *disk) *Engine {
+	e := &Engine{
+		cfg: c, log: c.Logger, disk: d,
+		mark:        newWatermark(c.Partitions),
+		rooms:       newFollowers(),
+		inflight:    semaphore.NewWeighted(int64(c.MaxInflight)),
+		catchers:    semaphore.NewWeighted(catchUpsAtOnce),
+		syncKick:    make(chan struct{}, 1),
+		releaseKick: make(chan struct{}, 1),
+		safetyKick:  make(chan struct{}, 1),
+		reopenKick:  make(chan struct{}, 1),
+	}
+	for i := range c.Partitions {
+		e.parts = append(e.parts, newPartition(i))
+	}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	e.close = sync.OnceValue(e.shut)
+	return e
+}
+
+// start opens the store, syncs what it holds and lets the watermark begin there.
+func (e *Engine) start(ctx context.Context) error {
+	if err := e.openStore(ctx); err != nil {
+		return err
+	}
+	if err := e.disk.sync(); err != nil {
+		return fmt.Errorf("engine: sync %s: %w", e.cfg.Dir, err)
+	}
+	for _, p := range e.parts {
+		e.mark.advance(p, p.written())
+		p.tailed.Store(p.written())
+		p.lastMark = p.written()
+	}
+	return nil
+}
+
+// openStore begins a life of the store and takes in what its streams hold.
+func (e *Engine) openStore(ctx context.Context) error {
+	st, err := openStore(e.cfg.Dir, e.disk.storeMustSync, e.log, e.storeBroke)
+	if err != nil {
+		return fmt.Errorf("engine: %s: %w", filepath.Clean(e.cfg.Dir), err)
+	}
+	err = st.subscribe(e.parts, e.onAck, e.onLive)
+	for _, p := range e.parts {
+		if err == nil {
+			err = st.prepare(ctx, p, &e.cfg)
+		}
+		var last uint64
+		if err == nil {
+			last, err = st.lastSeq(ctx, p)
+		}
+		p.found(last)
+	}
+	if err != nil {
+		st.close()
+		return err
+	}
+	e.store.Store(st)
+	return nil
+}
+
+// Close refuses new appends, waits for those under way as long as they may take, stops the tail
+// and closes the log. It may be called again.
+func (e *Engine) Close() error { return e.close() }
+
+func (e *Engine) shut() error {
+	e.health.closing.Store(true)
+	if e.health.refuses() == errClosed { // nothing else is wrong: what is under way will end
+		ctx, cancel := context.WithTimeout(context.Background(), e.cfg.AppendTimeout+timeoutEvery)
+		_ = e.inflight.Acquire(ctx, int64(e.cfg.MaxInflight)) // never released: nothing comes after
+		cancel()
+	}
+	e.life.Lock()
+	e.cancel()
+	e.life.Unlock()
+	e.running.Wait()
+	e.failHeld(errClosed, func(*slot) bool { return true })
+	e.rooms.stopAll()
+	e.store.Load().close()
+	err := e.disk.sync()
+	if err != nil {
+		err = fmt.Errorf("engine: sync %s: %w", e.cfg.Dir, err)
+	}
+	return errors.Join(err, e.disk.close())
+}
+
+// Ready says why messages cannot be stored now; nil when they can.
+func (e *Engine) Ready() error {
+	e.checkSpace(time.Now())
+	if err := e.health.refuses(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// spawn runs fn in a goroutine that Close waits for; not at all once Close has come so far.
+func (e *Engine) spawn(fn func()) {
+	e.life.Lock()
+	defer e.life.Unlock()
+	if e.ctx.Err() == nil {
+		e.running.Go(fn)
+	}
+}
+
+func kick(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,180 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// store is one life of the embedded JetStream and the connections to it. A write error of its file
+// store stays for that life: the engine then opens another one on the same directory.
+type store struct {
+	srv   *server.Server
+	js    jetstream.JetStream
+	pub   *nats.Conn // appends and their answers
+	tail  *nats.Conn // live copies
+	quick *reader    // reads by seq and of last messages
+	slow  *reader    // reads that may have to search
+	acks  string     // prefix of the subjects on which appends are answered
+}
+
+const (
+	startTimeout = 30 * time.Second // a large log is indexed again after a crash
+	maxPayload   = 4 << 20          // bytes of a record, with its headers
+	maxPending   = 256 << 20        // bytes the server may owe one of our connections
+)
+
+// openStore starts JetStream in dir. Its log goes to logger, and a failed write is told to broken.
+func openStore(dir string, syncAlways bool, logger *slog.Logger, broken func(string)) (_ *store, err error) {
+	user, secret := rand.Text(), rand.Text()
+	srv, err := server.NewServer(&server.Options{
+		ServerName:             "parley",
+		DontListen:             true,
+		NoSigs:                 true,
+		NoLog:                  true,
+		JetStream:              true,
+		StoreDir:               filepath.Clean(dir),
+		SyncAlways:             syncAlways,
+		JetStreamMaxStore:      math.MaxInt64 / 4, // the floor of free space is ours
+		JetStreamMaxMemory:     64 << 20,          // nothing of ours lives there
+		DisableJetStreamBanner: true,
+		MaxPayload:             maxPayload,
+		MaxPending:             maxPending,
+		WriteDeadline:          time.Minute,
+		Users:                  []*server.User{{Username: user, Password: secret}},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the store: %w", err)
+	}
+	srv.SetLoggerV2(&storeLog{log: logger, broken: broken}, false, false, false)
+	srv.Start()
+	s := &store{srv: srv}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if !srv.ReadyForConnections(startTimeout) {
+		return nil, errors.New("the store did not start")
+	}
+	if !srv.JetStreamEnabled() {
+		return nil, errors.New("the store did not open its directory; its log says why")
+	}
+	if err := s.connect(user, secret, logger); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *store) connect(user, secret string, logger *slog.Logger) (err error) {
+	dial := func(name string) (*nats.Conn, error) {
+		nc, err := nats.Connect("", nats.InProcessServer(s.srv), nats.UserInfo(user, secret), nats.Name(name),
+			nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.SkipSubjectValidation(),
+			nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+				if err != nil {
+					logger.Warn("connection to the store lost", "name", name, "error", err)
+				}
+			}),
+			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+				logger.Warn("connection to the store", "name", name, "error", err)
+			}))
+		if err != nil {
+			return nil, fmt.Errorf("connect to the store: %w", err)
+		}
+		return nc, nil
+	}
+	if s.pub, err = dial("append"); err != nil {
+		return err
+	}
+	if s.tail, err = dial("tail"); err != nil {
+		return err
+	}
+	if s.js, err = jetstream.New(s.pub); err != nil {
+		return fmt.Errorf("connect to the store: %w", err)
+	}
+	s.acks = "_ACK." + rand.Text() + "."
+	for _, r := range []**reader{&s.quick, &s.slow} {
+		nc, err := dial("read")
+		if err != nil {
+			return err
+		}
+		if *r, err = newReader(nc); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// commit writes a record to the partition's stream; the answer comes to s.acks + token.
+func (s *store) commit(subject, token, msgID string, record []byte) error {
+	if msgID == "" {
+		return s.pub.PublishRequest(subject, s.acks+token, record)
+	}
+	return s.pub.PublishMsg(&nats.Msg{
+		Subject: subject,
+		Reply:   s.acks + token,
+		Header:  nats.Header{hdrID: []string{msgID}},
+		Data:    record,
+	})
+}
+
+// subscribe passes every answer to an append and every live copy to these two, each in its order.
+// They must only enqueue.
+func (s *store) subscribe(parts []*partition, acked func(token string, data []byte), live func(*partition, *nats.Msg)) error {
+	sub, err := s.pub.Subscribe(s.acks+"*", func(m *nats.Msg) { acked(m.Subject[len(s.acks):], m.Data) })
+	if err == nil {
+		err = sub.SetPendingLimits(-1, -1) // the appends in flight are the limit
+	}
+	for _, p := range parts {
+		if err != nil {
+			break
+		}
+		if sub, err = s.tail.Subscribe(p.livePrefix+"*", func(m *nats.Msg) { live(p, m) }); err == nil {
+			err = sub.SetPendingLimits(-1, -1)
+		}
+	}
+	if err == nil {
+		err = s.pub.Flush()
+	}
+	if err == nil {
+		err = s.tail.Flush()
+	}
+	if err != nil {
+		return fmt.Errorf("subscribe in the store: %w", err)
+	}
+	return nil
+}
+
+// close ends the connections, then the server, and waits for it.
+func (s *store) close() {
+	for _, nc := range []*nats.Conn{s.pub, s.tail} {
+		if nc != nil {
+			nc.Close()
+		}
+	}
+	for _, r := range []*reader{s.quick, s.slow} {
+		if r != nil {
+			r.close()
+		}
+	}
+	s.srv.Shutdown()
+	s.srv.WaitForShutdown()
+}
+
+// lastSeq is the seq of the newest message that the partition's stream has ever held.
+func (s *store) lastSeq(ctx context.Context, p *partition) (uint64, error) {
+	stream, err := s.js.Stream(ctx, p.stream)
+	if err != nil {
+		return 0, fmt.Errorf("look at stream %s: %w", p.stream, err)
+	}
+	return stream.CachedInfo().State.LastSeq, nil
+}

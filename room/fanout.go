@@ -1,0 +1,153 @@
+package room
+
+import (
+	"time"
+
+	"parley"
+)
+
+// The way of messages through a room, from the log's tail to the members' sockets: deliver puts
+// them into the ring and marks the shards dirty, a flusher walks a shard, and each member writes
+// what lies between its cursor and the head.
+
+// deliver takes messages from the log's tail, in order, and sees that they get to the members.
+func (r *Room) deliver(batch []*parley.Message) {
+	now := time.Now()
+	r.mu.Lock()
+	r.ring.append(batch, int(r.hub.strandLimit.Load()), now)
+	shards := r.shards
+	r.mu.Unlock()
+	r.hub.stats.messages.Add(int64(len(batch)))
+	for _, s := range shards {
+		r.hub.flushers.add(s)
+	}
+}
+
+// flush walks the shard's members and writes to each what its cursor owes. Views are taken once a
+// walk, so that all members share the same chunks.
+func (s *shard) flush() {
+	members := *s.members.Load()
+	var views [4]struct {
+		of *strand
+		v  view
+	}
+	used := 0
+	for _, m := range members {
+		st := m.strand.Load()
+		i := 0
+		for i < used && views[i].of != st {
+			i++
+		}
+		if i == used {
+			if used == len(views) {
+				i, used = 0, 1
+			} else {
+				used++
+			}
+			views[i].of, views[i].v = st, m.room.view(st)
+		}
+		m.out.flushMember(m, st, &views[i].v)
+	}
+}
+
+// flushMember writes what one member is owed: a flusher's work on a shard. v is a view of the
+// member's strand.
+func (o *Outlet) flushMember(m *Member, s *strand, v *view) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.off() || o.pumping || m.gone {
+		return
+	}
+	if m.strand.Load() != s { // it changed its encoding since the view was taken
+		o.flushAll()
+	} else if o.flushReplies() {
+		m.flush(o, v)
+	}
+	o.settle()
+}
+
+// flush writes what lies between the cursor and the view's head.
+func (m *Member) flush(o *Outlet, v *view) {
+	for !m.lagging && m.index < v.next && !o.full && !o.closed {
+		if m.index < v.first {
+			m.lagging = true
+			return
+		}
+		span, i := v.at(m.index)
+		if m.skip != 0 || m.gap != 0 {
+			i = m.arrive(o, span, i)
+		}
+		m.write(o, span, i)
+	}
+}
+
+// arrive is what happens once, at the first message of a member that joined beyond the newest or
+// into a room whose messages were all gone.
+func (m *Member) arrive(o *Outlet, span span, i int) int {
+	for i < len(span.marks) && span.marks[i].seq <= m.skip {
+		i++
+	}
+	m.index = span.first + uint64(i)
+	if i < len(span.marks) {
+		m.skip = 0
+		m.tellGap(o, span.marks[i].seq)
+	}
+	return i
+}
+
+// tellGap says, before message next is written, that messages in front of it may be gone.
+func (m *Member) tellGap(o *Outlet, next uint64) {
+	if m.gap == 0 {
+		return
+	}
+	o.replies = o.enc.Gap(o.replies, m.room.name, m.gap, next)
+	m.gap = 0
+	o.hub.stats.gaps.Add(1)
+	o.flushReplies()
+}
+
+// write writes the span's messages from i on, but its own where echo is off, and moves the cursor.
+// When the socket takes part of a message, the rest of that one is kept.
+func (m *Member) write(o *Outlet, span span, i int) {
+	for i < len(span.marks) && !o.full {
+		end := len(span.marks)
+		if m.sent {
+			i, end = others(span.marks, i, o.session)
+		}
+		if i < end {
+			i += m.writeRun(o, &span, i, end)
+		}
+		if i > 0 {
+			m.seq = span.marks[i-1].seq
+		}
+		m.index = span.first + uint64(i)
+	}
+}
+
+// others finds the next run of messages that a session did not send itself.
+func others(marks []mark, i int, own parley.SessionID) (int, int) {
+	for i < len(marks) && marks[i].session == own {
+		i++
+	}
+	end := i
+	for end < len(marks) && marks[end].session != own {
+		end++
+	}
+	return i, end
+}
+
+// writeRun writes messages lo to hi and returns how many are on their way, a part of the last one
+// perhaps in o.rest.
+func (m *Member) writeRun(o *Outlet, span *span, lo, hi int) int {
+	n := o.write(span.bytes(lo, hi))
+	off := span.start(lo) + n
+	if off == span.start(hi) {
+		return hi - lo
+	}
+	at := span.holding(off)
+	if off > span.start(at) {
+		o.rest = append([]byte(nil), span.buf[off:span.marks[at].end]...)
+		at++
+	}
+	return at - lo
+}

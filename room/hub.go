@@ -1,0 +1,367 @@
+package room
+
+import (
+	"context"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"parley"
+	"parley/wire"
+)
+
+// Config is what a hub can be told. The zero value of a field means its default.
+type Config struct {
+	// What the log keeps of a room: a ring never replays more. Messages, and their age.
+	RetainMessages int           // default 100,000
+	RetainAge      time.Duration // default 30 days
+
+	Linger     time.Duration // how long a room without members keeps its ring; default 10 s
+	RingMemory int           // bytes all rings may take together; default 256 MiB
+	Flushers   int           // default GOMAXPROCS
+	Logger     *slog.Logger
+}
+
+func (c *Config) fill() {
+	if c.RetainMessages == 0 {
+		c.RetainMessages = 100_000
+	}
+	if c.RetainAge == 0 {
+		c.RetainAge = 30 * 24 * time.Hour
+	}
+	if c.Linger == 0 {
+		c.Linger = 10 * time.Second
+	}
+	if c.RingMemory == 0 {
+		c.RingMemory = 256 << 20
+	}
+	if c.Flushers == 0 {
+		c.Flushers = runtime.GOMAXPROCS(0)
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+}
+
+// maxReads bounds the pages that laggards read from the log at once, and so the memory they take.
+const maxReads = 32
+
+// Hub holds the active rooms and what serves them all. Its methods may be called from any goroutine.
+type Hub struct {
+	log    parley.Log
+	config Config
+	logger *slog.Logger
+
+	flushers    *flushers
+	pumps       sync.WaitGroup
+	reads       chan struct{} // laggards reading now
+	flights     singleflight.Group
+	strandLimit atomic.Int64 // bytes a strand may keep now
+	stats       counters
+
+	ctx    context.Context // ends with Run
+	cancel context.CancelFunc
+
+	mu    sync.Mutex
+	rooms map[string]*Room
+}
+
+// NewHub makes a hub over a log. Run must be called for anything to be written.
+func NewHub(log parley.Log, config Config) *Hub {
+	config.fill()
+	h := &Hub{
+		log: log, config: config, logger: config.Logger,
+		flushers: newFlushers(),
+		reads:    make(chan struct{}, maxReads),
+		rooms:    make(map[string]*Room),
+	}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.strandLimit.Store(maxStrand)
+	return h
+}
+
+// Run serves the rooms until ctx ends, then waits for all it has started. Sessions should be gone
+// by then: what is still owed to them is not written any more.
+func (h *Hub) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for range h.config.Flushers {
+		wg.Go(h.flushers.run)
+	}
+	tick := time.NewTicker(min(time.Second, h.config.Linger))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			h.cancel()
+			h.flushers.close()
+			wg.Wait()
+			h.pumps.Wait()
+			h.closeRooms()
+			return nil
+		case now := <-tick.C:
+			h.sweep(now)
+		}
+	}
+}
+
+// Joining is how a session enters a room.
+type Joining struct {
+	Room  string
+	Start wire.Start
+	Echo  bool
+
+	// Joined, if not nil, appends the answer to the join: it is written before any message of the
+	// room. seq is the room's newest at that moment.
+	Joined func(enc wire.Encoding, dst []byte, seq uint64) []byte
+}
+
+// Join makes a session a member of a room.
+func (h *Hub) Join(ctx context.Context, o *Outlet, j Joining) (*Member, error) {
+	r, err := h.acquire(ctx, j.Room)
+	if err != nil {
+		return nil, err
+	}
+	after, exact, err := h.startOf(ctx, r, j.Start)
+	if err != nil {
+		h.release(r)
+		return nil, err
+	}
+	m := &Member{room: r, out: o, echo: j.Echo, exact: exact}
+	o.mu.Lock()
+	if o.off() {
+		o.mu.Unlock()
+		h.release(r)
+		return nil, context.Canceled
+	}
+	seq := r.add(m, after, !j.Start.Replays())
+	o.members = append(o.members, m)
+	if j.Joined != nil {
+		o.replies = j.Joined(o.enc, o.replies, seq)
+	}
+	o.mu.Unlock()
+	h.flushers.add(o)
+	return m, nil
+}
+
+// startOf works out the position a member starts behind, and whether it was worked out rather
+// than asked for.
+func (h *Hub) startOf(ctx context.Context, r *Room, s wire.Start) (after uint64, exact bool, err error) {
+	switch {
+	case s.After != nil:
+		return *s.After, *s.After == 0, nil
+	case s.Last > 0:
+		after, err = h.back(ctx, r, 0, s.Last)
+	case !s.Since.IsZero():
+		after, err = h.log.Since(ctx, r.name, s.Since)
+	}
+	return after, true, err
+}
+
+// Watch keeps a room active and remembers a place in it: that of someone who will join in a moment,
+// as of now.
+type Watch struct {
+	Seq  uint64 // the room's newest message when the watch began
+	room *Room
+	once sync.Once
+}
+
+// Watch begins a watch.
+func (h *Hub) Watch(ctx context.Context, room string) (*Watch, error) {
+	r, err := h.acquire(ctx, room)
+	if err != nil {
+		return nil, err
+	}
+	return &Watch{Seq: r.lastSeq(), room: r}, nil
+}
+
+// Close ends the watch. It may be called more than once.
+func (w *Watch) Close() { w.once.Do(func() { w.room.hub.release(w.room) }) }
+
+// Members lists the users of at most limit members of a room, and counts all of them.
+func (h *Hub) Members(room string, limit int) (users []string, count int) {
+	h.mu.Lock()
+	r := h.rooms[room]
+	h.mu.Unlock()
+	if r == nil {
+		return nil, 0
+	}
+	return r.names(limit)
+}
+
+// acquire finds a room and keeps it active until release; it activates it where it is not.
+func (h *Hub) acquire(ctx context.Context, name string) (*Room, error) {
+	for {
+		h.mu.Lock()
+		r := h.rooms[name]
+		if r != nil && r.ending {
+			h.mu.Unlock()
+			select { // the old tail ends before a new one begins
+			case <-r.done:
+				continue
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		fresh := r == nil
+		if fresh {
+			r = &Room{hub: h, name: name, ready: make(chan struct{}), done: make(chan struct{})}
+			h.rooms[name] = r
+		}
+		r.users++
+		h.mu.Unlock()
+		if fresh {
+			go h.activate(r)
+		}
+		select {
+		case <-r.ready:
+		case <-ctx.Done():
+			h.release(r)
+			return nil, ctx.Err()
+		}
+		if r.err != nil {
+			return nil, r.err
+		}
+		return r, nil
+	}
+}
+
+// activateTime bounds how long a room's activation may take.
+const activateTime = 10 * time.Second
+
+// activate starts the room's tail. It is not bound to the session that came first, since others
+// wait for it too.
+func (h *Hub) activate(r *Room) {
+	ctx, cancel := context.WithTimeout(h.ctx, activateTime)
+	defer cancel()
+	early := &opening{room: r}
+	last, stop, err := h.log.Follow(ctx, r.name, early.deliver)
+	if err != nil {
+		h.mu.Lock()
+		delete(h.rooms, r.name)
+		h.mu.Unlock()
+		r.err = parley.Errorf(parley.Unavailable, "the room cannot be opened now").Because(err)
+		close(r.done)
+		close(r.ready)
+		return
+	}
+	r.stop = stop
+	early.open(last)
+	close(r.ready)
+}
+
+// opening holds what the tail delivers before Follow has said where it starts.
+type opening struct {
+	room *Room
+
+	mu    sync.Mutex
+	early []*parley.Message
+	ready bool
+}
+
+func (p *opening) deliver(batch []*parley.Message) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ready {
+		p.early = append(p.early, batch...)
+		return
+	}
+	p.room.deliver(batch)
+}
+
+func (p *opening) open(last uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.room.mu.Lock()
+	p.room.ring.last = last
+	p.room.mu.Unlock()
+	if len(p.early) > 0 {
+		p.room.deliver(p.early)
+		p.early = nil
+	}
+	p.ready = true
+}
+
+// release lets go of an acquired room.
+func (h *Hub) release(r *Room) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r.users--; r.users == 0 {
+		r.idle = time.Now()
+	}
+}
+
+// sweep ends the rooms that have been without members for a while, and shares the memory of rings
+// out among the others.
+func (h *Hub) sweep(now time.Time) {
+	var ended []*Room
+	h.mu.Lock()
+	for _, r := range h.rooms {
+		if r.users == 0 && !r.ending && r.err == nil && now.Sub(r.idle) >= h.config.Linger && isClosed(r.ready) {
+			r.ending = true
+			ended = append(ended, r)
+		}
+	}
+	active := len(h.rooms) - len(ended)
+	h.mu.Unlock()
+	limit := min(max(h.config.RingMemory/max(1, active), minStrand), maxStrand)
+	if h.strandLimit.Swap(int64(limit)) > int64(limit) {
+		h.shrink(limit)
+	}
+	for _, r := range ended {
+		h.end(r)
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func (h *Hub) end(r *Room) {
+	r.stop()
+	h.mu.Lock()
+	delete(h.rooms, r.name)
+	h.mu.Unlock()
+	close(r.done)
+}
+
+// shrink trims the rings of rooms in which nothing happens, when there is less memory for each.
+func (h *Hub) shrink(limit int) {
+	for _, r := range h.active() {
+		r.mu.Lock()
+		r.ring.trim(ringMessages, limit)
+		for _, s := range r.ring.strands {
+			s.trim(limit)
+		}
+		r.mu.Unlock()
+	}
+}
+
+// active lists the rooms that are active now.
+func (h *Hub) active() []*Room {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	rooms := make([]*Room, 0, len(h.rooms))
+	for _, r := range h.rooms {
+		rooms = append(rooms, r)
+	}
+	return rooms
+}
+
+// closeRooms ends every room's tail.
+func (h *Hub) closeRooms() {
+	for _, r := range h.active() {
+		<-r.ready
+		if r.stop != nil {
+			h.end(r)
+		}
+	}
+}

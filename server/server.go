@@ -1,0 +1,137 @@
+// Package server puts the parts together: it starts them in order, from the log up to the sockets,
+// and stops them in reverse.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"syscall"
+	"time"
+
+	"parley/engine"
+	"parley/room"
+	"parley/session"
+	"parley/transport/tcp"
+)
+
+// Addresses are where a server that is ready can be reached.
+type Addresses struct {
+	TCP string
+}
+
+// Run serves until ctx ends, then drains: clients are told, what is in flight is answered, the log
+// is closed. ready is called once clients can come. An error of kind *ConfigError is the user's to
+// mend; among them are a port that is taken and a data directory that another server uses.
+func Run(ctx context.Context, c Config, logger *slog.Logger, ready func(Addresses)) (err error) {
+	if err := c.Check(); err != nil {
+		return err
+	}
+	listener, err := listen(c.TCP)
+	if err != nil {
+		return err
+	}
+	defer closing(listener.Close, &err)
+
+	log, err := openLog(ctx, &c, logger)
+	if err != nil {
+		return err
+	}
+	defer closing(log.Close, &err)
+
+	hub := room.NewHub(log, room.Config{
+		RetainMessages: c.Retain.Messages, RetainAge: c.Retain.Age, Logger: logger,
+	})
+	stopHub := running(func(ctx context.Context) { _ = hub.Run(ctx) })
+	defer stopHub()
+
+	sessions := &session.Server{Log: log, Hub: hub, Limits: c.Limits, Logger: logger}
+	door := tcp.NewServer(sessions, tcp.Config{Pause: pause(c.Pause), Logger: logger})
+	failed := make(chan error, 1)
+	stopDoor := running(func(ctx context.Context) { failed <- door.Serve(ctx, listener) })
+	defer stopDoor()
+
+	ready(Addresses{TCP: listener.Addr().String()})
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+		logger.Info("draining", "at_most", c.Drain)
+	}
+	_ = listener.Close()
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Drain)
+	defer cancel()
+	door.Drain(drain)
+	return err
+}
+
+// running starts f and returns what stops it: its context is cancelled, and it is waited for.
+func running(f func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// closing calls a deferred Close and keeps its error where there is no other.
+func closing(f func() error, err *error) {
+	if e := f(); e != nil && *err == nil && !errors.Is(e, net.ErrClosed) {
+		*err = e
+	}
+}
+
+func listen(addr string) (*net.TCPListener, error) {
+	a, err := net.ResolveTCPAddr("tcp", addr)
+	if err != nil {
+		return nil, badConfig("tcp: %w", err)
+	}
+	l, err := net.ListenTCP("tcp", a)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, badConfig("the address %s is taken: another server runs there; --tcp says where to listen", addr)
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, badConfig("listen on %s: %w", addr, err)
+	case err != nil:
+		return nil, fmt.Errorf("listen on %s: %w", addr, err)
+	}
+	return l, nil
+}
+
+func openLog(ctx context.Context, c *Config, logger *slog.Logger) (*engine.Engine, error) {
+	log, err := engine.Open(ctx, engine.Config{
+		Dir:            c.Data,
+		Partitions:     c.Partitions,
+		RetainMessages: c.Retain.Messages,
+		RetainAge:      c.Retain.Age,
+		Dedupe:         min(c.Dedupe, c.Retain.Age),
+		MinFree:        orNone(c.MinFree),
+		Logger:         logger,
+	})
+	if errors.Is(err, engine.ErrInUse) {
+		return nil, badConfig("the data directory %s is in use by another server; --data says which to use", c.Data)
+	}
+	return log, err
+}
+
+// orNone gives the log's form of a bound: it says none by a negative one.
+func orNone(n int64) int64 {
+	if n == 0 {
+		return -1
+	}
+	return n
+}
+
+// pause gives the transport's form of a pause: it says never by a negative one.
+func pause(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
+}

@@ -1,0 +1,104 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"errors"
+
+	"github.com/oklog/ulid/v2"
+
+	"parley"
+	"parley/wire"
+)
+
+// handlers carry out each operation. An error is answered with the operation's ref.
+var handlers = map[wire.Kind]func(*Session, context.Context, *wire.Op) error{
+	wire.Hello:     (*Session).hello,
+	wire.Join:      (*Session).join,
+	wire.Leave:     (*Session).leave,
+	wire.Send:      (*Session).send,
+	wire.History:   (*Session).history,
+	wire.ListRooms: (*Session).rooms,
+	wire.Members:   (*Session).who,
+	wire.Ping:      (*Session).ping,
+	wire.Quit:      func(*Session, context.Context, *wire.Op) error { return ErrEnd },
+}
+
+// Do carries out one operation and sees that it is answered. It waits while the session has too
+// much in flight or too many answers unread. The operation may share memory with the caller's
+// buffer: nothing of it is kept. The error is ErrEnd or ctx's.
+func (s *Session) Do(ctx context.Context, op *wire.Op) error {
+	if err := s.out.Ready(ctx); err != nil {
+		return err
+	}
+	handle, ok := handlers[op.Kind]
+	if !ok {
+		s.Refuse(op.Ref, parley.Errorf(parley.BadRequest, "no operation %q", op.Kind))
+		return nil
+	}
+	err := handle(s, ctx, op)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrEnd):
+		return err
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	s.Refuse(op.Ref, err)
+	return nil
+}
+
+// send appends a message to its room's log and answers when it is durable. Beyond the bound of
+// sends in flight it waits, and with it the reading of the connection: back-pressure.
+func (s *Session) send(ctx context.Context, op *wire.Op) error {
+	if len(op.Body) > s.server.Limits.Message {
+		return parley.Errorf(parley.TooLarge, "a body has at most %d bytes; this one has %d", s.server.Limits.Message, len(op.Body))
+	}
+	if s.slots == nil {
+		s.slots = make(chan struct{}, s.server.Limits.Inflight)
+	}
+	select {
+	case s.slots <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if m := s.member(op.Room); m != nil {
+		m.Sends()
+	}
+	d := parley.Draft{
+		Room: op.Room, ID: op.ID, Retry: op.ID != "",
+		From: s.user, Type: op.Type, Body: op.Body, Session: s.id,
+	}
+	if d.ID == "" {
+		d.ID = ulid.Make().String()
+	}
+	ref, name := bytes.Clone(op.Ref), op.Room
+	err := s.server.Log.Append(ctx, d, func(r parley.Receipt, err error) {
+		if err != nil {
+			s.Refuse(ref, err)
+		} else {
+			s.out.Ack(ref, name, r)
+		}
+		<-s.slots
+	})
+	if err != nil {
+		<-s.slots
+	}
+	return err
+}
+
+func (s *Session) hello(_ context.Context, op *wire.Op) error {
+	if op.Name != "" {
+		s.user = op.Name
+	}
+	s.out.Rename(s.user, s.enc)
+	w := wire.Welcome{User: s.user, Session: s.id, Limits: s.server.Limits}
+	s.out.Reply(func(enc wire.Encoding, dst []byte) []byte { return enc.Welcome(dst, op.Ref, w) })
+	return nil
+}
+
+func (s *Session) ping(_ context.Context, op *wire.Op) error {
+	s.out.Reply(func(enc wire.Encoding, dst []byte) []byte { return enc.Pong(dst, op.Ref) })
+	return nil
+}

@@ -1,0 +1,110 @@
+package session
+
+import (
+	"context"
+
+	"parley"
+	"parley/room"
+	"parley/wire"
+)
+
+// whoLimit is how many users are named in the answer to members.
+const whoLimit = 200
+
+func (s *Session) join(ctx context.Context, op *wire.Op) error {
+	j := room.Joining{Room: op.Room, Start: op.Start, Echo: !plain(s.enc)}
+	if op.Echo != nil {
+		j.Echo = *op.Echo
+	}
+	j.Joined = func(enc wire.Encoding, dst []byte, seq uint64) []byte {
+		return enc.Joined(dst, op.Ref, op.Room, seq)
+	}
+	return s.enter(ctx, j)
+}
+
+// plain says whether an encoding is one of plain lines, where a client does not hear itself.
+func plain(enc wire.Encoding) bool {
+	switch enc.(type) {
+	case wire.TextBare, wire.TextNamed:
+		return true
+	}
+	return false
+}
+
+// Attach makes the session a member of a room behind the position after, without an answer: what
+// happens to a plain client when it connects.
+func (s *Session) Attach(ctx context.Context, name string, after uint64) error {
+	return s.enter(ctx, room.Joining{Room: name, Start: wire.Start{After: &after}})
+}
+
+func (s *Session) enter(ctx context.Context, j room.Joining) error {
+	if s.member(j.Room) != nil {
+		return parley.Errorf(parley.Conflict, "you are in %s already", j.Room)
+	}
+	if len(s.members) >= s.server.Limits.Rooms {
+		return parley.Errorf(parley.Conflict, "you are in %d rooms, as many as a session may be in: leave one first", len(s.members))
+	}
+	m, err := s.server.Hub.Join(ctx, s.out, j)
+	if err != nil {
+		return err
+	}
+	s.members = append(s.members, m)
+	return nil
+}
+
+func (s *Session) leave(_ context.Context, op *wire.Op) error {
+	for i, m := range s.members {
+		if m.Room() == op.Room {
+			m.Leave()
+			s.members = append(s.members[:i:i], s.members[i+1:]...)
+			s.out.Reply(func(enc wire.Encoding, dst []byte) []byte { return enc.Left(dst, op.Ref, op.Room) })
+			return nil
+		}
+	}
+	return parley.Errorf(parley.NotFound, "you are not in %s", op.Room)
+}
+
+// In says whether the session is in a room.
+func (s *Session) In(name string) bool { return s.member(name) != nil }
+
+// member finds the session's membership of a room.
+func (s *Session) member(name string) *room.Member {
+	for _, m := range s.members {
+		if m.Room() == name {
+			return m
+		}
+	}
+	return nil
+}
+
+func (s *Session) history(ctx context.Context, op *wire.Op) (err error) {
+	var page parley.Page
+	switch {
+	case op.After != nil:
+		page, err = s.server.Hub.PageAfter(ctx, op.Room, *op.After, op.Limit)
+	case op.Before == nil:
+		page, err = s.server.Hub.PageBefore(ctx, op.Room, 0, op.Limit)
+	case *op.Before > 0:
+		page, err = s.server.Hub.PageBefore(ctx, op.Room, *op.Before, op.Limit)
+	}
+	if err != nil {
+		return err
+	}
+	s.out.Reply(func(enc wire.Encoding, dst []byte) []byte { return enc.Page(dst, op.Ref, op.Room, page) })
+	return nil
+}
+
+func (s *Session) rooms(ctx context.Context, op *wire.Op) error {
+	list, more, err := s.server.Hub.Rooms(ctx, op.AfterRoom, op.Limit)
+	if err != nil {
+		return err
+	}
+	s.out.Reply(func(enc wire.Encoding, dst []byte) []byte { return enc.Rooms(dst, op.Ref, list, more) })
+	return nil
+}
+
+func (s *Session) who(_ context.Context, op *wire.Op) error {
+	users, count := s.server.Hub.Members(op.Room, whoLimit)
+	s.out.Reply(func(enc wire.Encoding, dst []byte) []byte { return enc.Members(dst, op.Ref, op.Room, users, count) })
+	return nil
+}

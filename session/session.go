@@ -1,0 +1,115 @@
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"log/slog"
+	"strings"
+
+	"parley"
+	"parley/room"
+	"parley/wire"
+)
+
+// Server is what all sessions of a server share.
+type Server struct {
+	Log    parley.Log
+	Hub    *room.Hub
+	Limits parley.Limits
+	Logger *slog.Logger
+}
+
+// Session is one connection. Its methods are called by the one goroutine that reads the
+// connection; answers may be written by others.
+type Session struct {
+	server *Server
+	id     parley.SessionID
+	out    *room.Outlet
+	enc    wire.Encoding
+
+	user    string
+	members []*room.Member
+	slots   chan struct{} // one for each send in flight; made at the first send
+}
+
+// ErrEnd is returned by Do when the session is over: the transport finishes it and closes.
+var ErrEnd = errors.New("the session is over")
+
+// New makes a session that answers through sock. It has a guest's name until it gives its own.
+func (s *Server) New(sock room.Socket, enc wire.Encoding) *Session {
+	var random [13]byte
+	_, _ = rand.Read(random[:]) // never fails (crypto/rand)
+	id := parley.SessionID(binary.LittleEndian.Uint64(random[:8]))
+	ss := &Session{server: s, id: id, enc: enc, user: guest(random[8:])}
+	ss.out = s.Hub.NewOutlet(sock, id, enc)
+	ss.out.Rename(ss.user, enc)
+	return ss
+}
+
+// guest makes a guest's name from random bytes.
+func guest(random []byte) string {
+	const letters = "abcdefghijkmnpqrstuvwxyz23456789" // 32, none like another
+	var b strings.Builder
+	b.WriteString("guest-")
+	for _, r := range random {
+		b.WriteByte(letters[r%32])
+	}
+	return b.String()
+}
+
+// User is the name the session goes by.
+func (s *Session) User() string { return s.user }
+
+// ID is the session's id.
+func (s *Session) ID() parley.SessionID { return s.id }
+
+// Use changes the session's encoding; its cursors keep their places.
+func (s *Session) Use(enc wire.Encoding) {
+	s.enc = enc
+	s.out.Rename(s.user, enc)
+}
+
+// Paced waits while too many answers are unread: for a transport that answers without Do.
+func (s *Session) Paced(ctx context.Context) error { return s.out.Ready(ctx) }
+
+// Refuse answers with an error. One that is no parley.Error is our fault: people read that
+// something went wrong, and our log says what.
+func (s *Session) Refuse(ref []byte, err error) {
+	e := parley.AsError(err)
+	if e.Code == parley.Internal {
+		s.server.Logger.Error("operation failed", "session", s.id, "err", err)
+	}
+	s.out.Reply(func(enc wire.Encoding, dst []byte) []byte { return enc.Error(dst, ref, e) })
+}
+
+// Tell writes a line of the server's own to a plain client.
+func (s *Session) Tell(lines ...string) {
+	s.out.Reply(func(_ wire.Encoding, dst []byte) []byte {
+		for _, l := range lines {
+			dst = wire.TextBare{}.Answer(dst, l)
+		}
+		return dst
+	})
+}
+
+// Raw writes bytes as they are: a greeting, or an answer in a protocol that is not ours.
+func (s *Session) Raw(text string) {
+	s.out.Reply(func(_ wire.Encoding, dst []byte) []byte { return append(dst, text...) })
+}
+
+// Finish waits until every send in flight is answered and every answer written.
+func (s *Session) Finish(ctx context.Context) {
+	for range cap(s.slots) {
+		select {
+		case s.slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+	}
+	_ = s.out.Drain(ctx) // a client that does not read its last answers is left
+}
+
+// Close ends the session: it leaves its rooms and writes nothing more.
+func (s *Session) Close() { s.out.Close() }

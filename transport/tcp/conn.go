@@ -1,0 +1,289 @@
+package tcp
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"parley"
+	"parley/room"
+	"parley/session"
+	"parley/wire"
+)
+
+// Times of a connection.
+const (
+	showAfter  = 300 * time.Millisecond // a silent client is shown the lobby
+	firstLine  = 10 * time.Second       // a first line that was begun must end
+	frameTime  = 60 * time.Second       // likewise a JSON frame
+	finishTime = 5 * time.Second        // the last answers must be written
+)
+
+// Greeting is what a client reads first.
+const Greeting = "Welcome to the messaging system!"
+
+// speech is what a connection speaks.
+type speech uint8
+
+const (
+	undecided speech = iota // the first line has not ended
+	plainLines
+	jsonLines
+)
+
+// conn is one connection. Its fields are owned by the goroutine that reads it, serve.
+type conn struct {
+	server  *Server
+	sock    *socket
+	session *session.Session
+	leaving atomic.Bool // set by drain
+
+	speech  speech
+	room    string      // a plain client's room; "" until it is shown the lobby
+	watch   *room.Watch // of the lobby, from accept until the first line is decided
+	partial []byte      // of a line that has not ended
+
+	opened time.Time
+	begun  time.Time // when the first bytes of partial came; zero where there are none
+	armed  time.Time // the read deadline in force
+}
+
+func newConn(s *Server, sock *socket) *conn {
+	return &conn{
+		server: s, sock: sock, opened: time.Now(),
+		session: s.sessions.New(sock, wire.TextBare{}),
+	}
+}
+
+// errRefused ends a connection that was told why.
+var errRefused = errors.New("refused")
+
+// serve greets the client, reads it until it leaves, and cleans up.
+func (c *conn) serve(ctx context.Context) {
+	defer c.server.forget(c)
+	err := c.open(ctx)
+	for err == nil {
+		err = c.next(ctx)
+	}
+	if errors.Is(err, io.EOF) {
+		err = c.end(ctx)
+	}
+	if c.leaving.Load() || !broken(err) {
+		wait, cancel := context.WithTimeout(ctx, finishTime)
+		c.session.Finish(wait)
+		cancel()
+	}
+	c.session.Close()
+	if c.watch != nil {
+		c.watch.Close()
+	}
+	if errors.Is(err, errRefused) {
+		c.server.stats.refused.Add(1)
+		c.sock.linger()
+		return
+	}
+	_ = c.sock.conn.Close()
+}
+
+// broken says whether a connection can take no last answers.
+func broken(err error) bool {
+	return err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, errRefused) && !errors.Is(err, session.ErrEnd)
+}
+
+// open greets the client and takes its place in the lobby: what is said from now on is for it.
+func (c *conn) open(ctx context.Context) (err error) {
+	c.session.Raw(Greeting + "\n")
+	if c.watch, err = c.server.sessions.Hub.Watch(ctx, c.server.config.Lobby); err != nil {
+		return c.refuse(err)
+	}
+	return nil
+}
+
+// next waits for bytes, or for a deadline to pass, and acts on it.
+func (c *conn) next(ctx context.Context) error {
+	if err := c.arm(); err != nil {
+		return err
+	}
+	data, err := c.sock.read()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		if c.leaving.Load() {
+			return io.EOF
+		}
+		return c.late(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	err = c.take(ctx, data)
+	c.sock.release()
+	return err
+}
+
+// arm sets the read deadline that the connection's state asks for, where it is another than the
+// one in force.
+func (c *conn) arm() error {
+	if at := c.deadline(); !at.Equal(c.armed) {
+		if err := c.sock.conn.SetReadDeadline(at); err != nil {
+			return err
+		}
+		c.armed = at
+	}
+	if c.leaving.Load() { // looked at behind the deadline: drain sets its own behind leaving
+		return io.EOF
+	}
+	return nil
+}
+
+func (c *conn) deadline() time.Time {
+	switch {
+	case len(c.partial) == 0 && c.speech == undecided && c.room == "":
+		return c.opened.Add(showAfter)
+	case len(c.partial) == 0:
+		return time.Time{}
+	case c.speech == jsonLines:
+		return c.begun.Add(frameTime)
+	case c.holds() && c.speech == undecided:
+		return c.begun.Add(firstLine)
+	case c.holds():
+		return time.Time{}
+	}
+	return time.Now().Add(c.server.config.Pause)
+}
+
+// holds says that what was begun must end with a newline: it is no plain line that a pause ends.
+func (c *conn) holds() bool {
+	return c.server.config.Pause < 0 || c.speech == jsonLines || (c.speech == undecided && heldBack(c.partial))
+}
+
+// late is what happens when a deadline has passed.
+func (c *conn) late(ctx context.Context) error {
+	switch {
+	case len(c.partial) == 0:
+		return c.showLobby(ctx)
+	case c.holds():
+		return c.refuse(parley.Errorf(parley.BadRequest, "a line was begun and not ended"))
+	}
+	return c.finishLine(ctx)
+}
+
+// end is what happens when the client has closed its side: what it began is a line, unless it was
+// a frame that breaks off.
+func (c *conn) end(ctx context.Context) error {
+	if c.leaving.Load() || len(c.partial) == 0 {
+		return io.EOF
+	}
+	if c.holds() && c.server.config.Pause >= 0 && !wholeObject(c.partial) {
+		return c.refuse(parley.Errorf(parley.BadRequest, "the connection ended within a line"))
+	}
+	return c.finishLine(ctx)
+}
+
+// finishLine takes what was begun as a line.
+func (c *conn) finishLine(ctx context.Context) error {
+	line := c.partial
+	c.partial, c.begun = nil, time.Time{}
+	return c.line(ctx, line)
+}
+
+// take splits what was read into lines. A line may begin in one read and end in another.
+func (c *conn) take(ctx context.Context, data []byte) error {
+	if c.speech == undecided && len(c.partial) == 0 && isTLS(data) {
+		return c.refuse(errTLS)
+	}
+	for len(data) > 0 {
+		i := bytes.IndexByte(data, '\n')
+		if i < 0 {
+			return c.keep(data)
+		}
+		line := data[:i]
+		if len(c.partial) > 0 {
+			if err := c.keep(line); err != nil {
+				return err
+			}
+			line = c.partial
+		}
+		c.partial, c.begun = nil, time.Time{}
+		if err := c.line(ctx, line); err != nil {
+			return err
+		}
+		data = data[i+1:]
+	}
+	return nil
+}
+
+// keep holds the beginning of a line until the rest comes, within the limit.
+func (c *conn) keep(data []byte) error {
+	if len(c.partial) == 0 {
+		c.begun = time.Now()
+	}
+	if len(c.partial)+len(data) > c.limit(c.partial, data)+1 { // a CR may come on top
+		return c.tooLong()
+	}
+	c.partial = append(c.partial, data...)
+	return nil
+}
+
+// limit is how long a line may be that begins with head, or with data where head is empty.
+func (c *conn) limit(head, data []byte) int {
+	if len(head) == 0 {
+		head = data
+	}
+	limits := &c.server.sessions.Limits
+	if c.speech == jsonLines || (c.speech == undecided && len(head) > 0 && head[0] == '{') {
+		return limits.Frame
+	}
+	return limits.Message
+}
+
+func (c *conn) tooLong() error {
+	return c.refuse(parley.Errorf(parley.TooLarge, "a line has at most %d bytes", c.limit(c.partial, nil)))
+}
+
+// line acts on one line, without its newline.
+func (c *conn) line(ctx context.Context, line []byte) error {
+	if n := len(line); n > 0 && line[n-1] == '\r' {
+		line = line[:n-1]
+	}
+	if len(line) > c.limit(line, nil) {
+		return c.tooLong()
+	}
+	switch c.speech {
+	case undecided:
+		return c.decide(ctx, line)
+	case plainLines:
+		return c.plainLine(ctx, line)
+	default:
+		return c.jsonLine(ctx, line)
+	}
+}
+
+// jsonLine acts on one line of a JSON client: an operation. Empty lines are nothing.
+func (c *conn) jsonLine(ctx context.Context, line []byte) error {
+	if len(line) == 0 {
+		return nil
+	}
+	op, err := wire.ParseOp(line)
+	if err != nil {
+		c.session.Refuse(op.Ref, err)
+		return c.session.Paced(ctx)
+	}
+	return c.session.Do(ctx, &op)
+}
+
+// refuse tells the client why and ends the connection.
+func (c *conn) refuse(err error) error {
+	c.session.Refuse(nil, err)
+	return errRefused
+}
+
+// drain tells the client that the server goes away and ends the connection behind what is in
+// flight. It may be called by any goroutine.
+func (c *conn) drain(e *parley.Error) {
+	c.session.Refuse(nil, e)
+	c.leaving.Store(true)
+	_ = c.sock.conn.SetReadDeadline(time.Unix(1, 0)) // a broken connection ends by itself
+}
