@@ -58,7 +58,7 @@ func plainRoom(s string) bool {
 		return false
 	}
 	prev := byte('.')
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		c := s[i]
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-':
@@ -133,7 +133,7 @@ func CheckID(s string) error {
 	if len(s) == 0 || len(s) > MaxID {
 		return Errorf(BadRequest, "an id has 1 to %d bytes", MaxID)
 	}
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		if s[i] < 0x20 || s[i] > 0x7e {
 			return Errorf(BadRequest, "an id is printable ASCII")
 		}

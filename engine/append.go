@@ -53,7 +53,7 @@ func (e *Engine) commit(subject string, token uint64, d *parley.Draft) error {
 	}
 	buf := records.Get().(*[]byte)
 	*buf = appendRecord((*buf)[:0], d)
-	err := e.committer().commit(subject, formatToken(token), msgID, *buf)
+	err := e.committer().commit(subject, token, msgID, *buf)
 	if cap(*buf) <= maxPooled {
 		records.Put(buf)
 	}
@@ -66,7 +66,7 @@ const maxPooled = 128 << 10 // a rare large body does not stay
 // answers come to onAck, in the order of the partition's seqs.
 type committer interface {
 	// commit takes the record's place in its partition's order, and keeps nothing of it.
-	commit(subject, token, msgID string, record []byte) error
+	commit(subject string, token uint64, msgID string, record []byte) error
 }
 
 func (e *Engine) committer() committer { return e.store.Load() }
@@ -103,13 +103,8 @@ func (e *Engine) onAck(name string, data []byte) {
 		}
 		return
 	}
-	p := s.place.part
-	p.wrote(token, a)
-	if a.seq <= e.mark.at(p) {
-		kick(e.releaseKick)
-	} else {
-		kick(e.syncKick)
-	}
+	s.place.part.wrote(token, a)
+	e.written(s.place.part, a.seq)
 }
 
 // failHeld ends, with an unknown outcome, the appends for which which is true.

@@ -43,6 +43,8 @@ type Config struct {
 	// Default: syncfs, or where there is none, nothing: the store then syncs every write. It is
 	// here for tests.
 	Sync func() error
+
+	losesCopy func(seq uint64) bool // for tests: true = this live copy never comes
 }
 
 // The defaults that Config names.

@@ -43,8 +43,6 @@ type Engine struct {
 	running sync.WaitGroup
 	life    sync.Mutex   // spawn against Close
 	close   func() error // once
-
-	losesCopy func(seq uint64) bool // for tests: true = this live copy never came; nil outside
 }
 
 var _ parley.Log = (*Engine)(nil)
@@ -99,25 +97,28 @@ func newEngine(c Config, d *disk) *Engine {
 
 // start opens the store, syncs what it holds and lets the watermark begin there.
 func (e *Engine) start(ctx context.Context) error {
-	if err := e.openStore(ctx); err != nil {
+	lasts, err := e.openStore(ctx)
+	if err != nil {
 		return err
 	}
 	if err := e.disk.sync(); err != nil {
 		return fmt.Errorf("engine: sync %s: %w", e.cfg.Dir, err)
 	}
-	for _, p := range e.parts {
-		e.mark.advance(p, p.written())
-		p.tailed.Store(p.written())
-		p.lastMark = p.written()
+	for i, p := range e.parts {
+		p.found(lasts[i])
+		e.mark.advance(p, lasts[i])
+		p.tailed.Store(lasts[i])
+		p.told.Store(lasts[i])
+		p.lastMark = lasts[i]
 	}
 	return nil
 }
 
-// openStore begins a life of the store and takes in what its streams hold.
-func (e *Engine) openStore(ctx context.Context) error {
+// openStore begins a life of the store and gives the last seq of each partition.
+func (e *Engine) openStore(ctx context.Context) (lasts []uint64, err error) {
 	st, err := openStore(e.cfg.Dir, e.disk.storeMustSync, e.log, e.storeBroke)
 	if err != nil {
-		return fmt.Errorf("engine: %s: %w", filepath.Clean(e.cfg.Dir), err)
+		return nil, fmt.Errorf("engine: %s: %w", filepath.Clean(e.cfg.Dir), err)
 	}
 	err = st.subscribe(e.parts, e.onAck, e.onLive)
 	for _, p := range e.parts {
@@ -128,14 +129,14 @@ func (e *Engine) openStore(ctx context.Context) error {
 		if err == nil {
 			last, err = st.lastSeq(ctx, p)
 		}
-		p.found(last)
+		lasts = append(lasts, last)
 	}
 	if err != nil {
 		st.close()
-		return err
+		return nil, err
 	}
 	e.store.Store(st)
-	return nil
+	return lasts, nil
 }
 
 // Close refuses new appends, waits for those under way as long as they may take, stops the tail

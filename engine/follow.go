@@ -111,9 +111,10 @@ func (f *follower) pass(batch []*parley.Message) (rest []*parley.Message) {
 
 // hand delivers messages that follow on what was seen.
 func (f *follower) hand(run []*parley.Message) {
+	last := run[len(run)-1].Seq
 	f.known.add(run)
-	f.deliver(run)
-	f.seen.Store(run[len(run)-1].Seq)
+	f.deliver(run) // from here on the slice is not looked at
+	f.seen.Store(last)
 }
 
 func (f *follower) keep(batch []*parley.Message) {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -80,19 +81,25 @@ func (e *Engine) reopen() {
 	e.store.Load().close()
 	ctx, cancel := context.WithTimeout(e.ctx, reopenWithin)
 	defer cancel()
-	// Write errors of the new life must not be taken for the old one's, so the mark goes first.
-	e.health.broken.Store(nil)
-	if err := e.openStore(ctx); err != nil {
-		e.log.Error("the store could not be opened again", "error", err)
-		e.storeBroke(err.Error())
-		return
+	lasts, err := e.openStore(ctx)
+	if err != nil {
+		if e.ctx.Err() == nil {
+			e.log.Error("the store could not be opened again", "error", err)
+		}
+		return // the next tick tries again
 	}
 	e.counts.reopened.Add(1)
-	for _, p := range e.parts {
-		p.missed.Store(true)
-		if last := p.written(); last < e.mark.at(p) {
-			e.log.Error("the store has lost durable messages", "stream", p.stream, "durable", e.mark.at(p), "has", last)
+	for i, p := range e.parts {
+		if written := p.written(); lasts[i] < written {
+			e.fail(fmt.Errorf("stream %s held %d messages and now ends at %d", p.stream, written, lasts[i]))
+			return
 		}
+		p.found(lasts[i])
+		p.missed.Store(true)
+	}
+	e.health.broken.Store(nil)
+	if again := e.store.Load().broke.Load(); again != nil {
+		e.storeBroke(*again) // it was said while the old reason still stood
 	}
 	kick(e.syncKick)
 	kick(e.safetyKick)

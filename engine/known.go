@@ -8,7 +8,8 @@ import (
 )
 
 // known is the newest seqs of a followed room, so that its messages can be asked for one by one,
-// whatever lies between them. It holds every seq of the room above floor that was delivered.
+// whatever lies between them. It holds every seq that the room ever had above floor, up to the last
+// delivered.
 type known struct {
 	mu    sync.Mutex
 	limit int
@@ -51,12 +52,13 @@ func (k *known) cut() {
 	}
 }
 
-// learn knows what a read of the log has shown: the seqs of all the room's messages above after
-// and up to the last of them, or beyond where it was the end. It counts if it meets what is known.
-func (k *known) learn(after uint64, page []*parley.Message, end bool) {
+// learn knows what a read of the log has shown: the seqs of all the messages the room ever had
+// above floor and up to the last of them, or beyond where it was the end. It counts if it meets
+// what is known.
+func (k *known) learn(floor uint64, page []*parley.Message, end bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !k.ready || after >= k.floor || len(page) == 0 {
+	if !k.ready || floor >= k.floor || len(page) == 0 {
 		return
 	}
 	if !end && page[len(page)-1].Seq < k.floor {
@@ -68,7 +70,7 @@ func (k *known) learn(after uint64, page []*parley.Message, end bool) {
 			below = append(below, m.Seq)
 		}
 	}
-	k.seqs, k.floor = append(below, k.seqs...), after
+	k.seqs, k.floor = append(below, k.seqs...), floor
 	k.cut()
 }
 

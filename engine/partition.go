@@ -26,6 +26,9 @@ type partition struct {
 	tailed atomic.Uint64
 	missed atomic.Bool
 
+	// told is the seq up to which receipts may have been given. It follows the watermark.
+	told atomic.Uint64
+
 	mu      sync.Mutex
 	stored  uint64 // the highest seq known to be written
 	acked   []acked
@@ -74,8 +77,7 @@ func (p *partition) wrote(token uint64, a storeAck) {
 }
 
 // copied notes a live copy.
-func (p *partition) copied(m *nats.Msg) {
-	seq := headerNumber(m.Header, hdrSeq)
+func (p *partition) copied(seq uint64, m *nats.Msg) {
 	p.mu.Lock()
 	p.live = append(p.live, liveCopy{seq, m})
 	p.stored = max(p.stored, seq)

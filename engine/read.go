@@ -13,8 +13,8 @@ import (
 // one, and for a thousand small ones with their subjects.
 const batchBytes = 3 * parley.MaxPageBytes
 
-// Read implements parley.Log. It shows what is durable when it is called; reads that must give the
-// same share one.
+// Read implements parley.Log. It shows what is durable and told when it is called; reads that must
+// give the same share one.
 func (e *Engine) Read(ctx context.Context, room string, after uint64, limit int) (parley.Page, error) {
 	limit = min(max(limit, 1), parley.MaxPage)
 	pl := e.place(room)
@@ -35,14 +35,17 @@ func (e *Engine) Read(ctx context.Context, room string, after uint64, limit int)
 	return page, nil
 }
 
-// bound gives the seq up to which the room is shown now: the watermark, or, where the room is
-// followed and the tail has shown all below the watermark, the last message it has shown. They
-// bound the same messages, but the second changes with the room alone, so that more reads are
-// alike.
+// bound gives the seq up to which the room is shown now: all that receipts may have named and the
+// tail has shown, which is at or below the watermark. Where the room is followed and the tail is
+// not behind, that is the last message it has shown: it bounds the same messages, but changes with
+// this room alone, so that more reads are alike and known seqs suffice.
 func (e *Engine) bound(pl place, f *follower) uint64 {
-	mark := e.mark.at(pl.part)
-	if f == nil || pl.part.missed.Load() || pl.part.tailed.Load() < mark || !f.live.Load() {
-		return mark
+	told := pl.part.told.Load()
+	if f == nil {
+		return told
+	}
+	if pl.part.missed.Load() || pl.part.tailed.Load() < told || !f.live.Load() {
+		return max(told, f.seen.Load())
 	}
 	return f.seen.Load()
 }
@@ -75,10 +78,19 @@ func (e *Engine) readRoom(ctx context.Context, pl place, f *follower, after, bou
 		}
 	}
 	page, err := e.readLog(ctx, pl, after, bound, limit)
-	if err == nil && f != nil {
-		f.known.learn(after, page.Messages, !page.More)
+	if err != nil || f == nil || len(page.Messages) == 0 {
+		return page, err
 	}
-	return page, err
+	removed := page.Trimmed
+	if after == 0 {
+		removed, err = e.mayBeTrimmed(ctx, pl)
+	}
+	floor := after
+	if removed || err != nil {
+		floor = page.Messages[0].Seq - 1 // there may have been more above after
+	}
+	f.known.learn(floor, page.Messages, !page.More)
+	return page, nil
 }
 
 // readKnown reads by the seqs that the follower knows. ok is false where it knows too few.

@@ -19,6 +19,7 @@ func (e *Engine) runRelease() {
 		for _, p := range e.parts {
 			mark := e.mark.at(p)
 			r.releaseLive(p, mark)
+			p.told.Store(mark)
 			r.releaseAcked(p, mark)
 		}
 	}
@@ -33,11 +34,12 @@ type releaser struct {
 
 // onLive takes a live copy: it waits for the watermark.
 func (e *Engine) onLive(p *partition, m *nats.Msg) {
-	if e.losesCopy != nil && e.losesCopy(headerNumber(m.Header, hdrSeq)) {
+	seq := headerNumber(m.Header, hdrSeq)
+	if e.cfg.losesCopy != nil && e.cfg.losesCopy(seq) {
 		return
 	}
-	p.copied(m)
-	kick(e.syncKick)
+	p.copied(seq, m)
+	e.written(p, seq)
 }
 
 // releaseLive gives every follower all of its messages of this release in one call.

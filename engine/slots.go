@@ -123,7 +123,7 @@ func (t *slots) dropLocked(token uint64) (slot, bool) {
 
 const tokenBase = 36
 
-func formatToken(token uint64) string { return strconv.FormatUint(token, tokenBase) }
+func appendToken(b []byte, token uint64) []byte { return strconv.AppendUint(b, token, tokenBase) }
 
 func parseToken(s string) (uint64, bool) {
 	token, err := strconv.ParseUint(s, tokenBase, 64)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -25,6 +26,8 @@ type store struct {
 	quick *reader    // reads by seq and of last messages
 	slow  *reader    // reads that may have to search
 	acks  string     // prefix of the subjects on which appends are answered
+
+	broke atomic.Pointer[string] // why this life can no longer write; nil while it can
 }
 
 const (
@@ -55,9 +58,12 @@ func openStore(dir string, syncAlways bool, logger *slog.Logger, broken func(str
 	if err != nil {
 		return nil, fmt.Errorf("make the store: %w", err)
 	}
-	srv.SetLoggerV2(&storeLog{log: logger, broken: broken}, false, false, false)
-	srv.Start()
 	s := &store{srv: srv}
+	srv.SetLoggerV2(&storeLog{log: logger, broken: func(reason string) {
+		s.broke.CompareAndSwap(nil, &reason)
+		broken(reason)
+	}}, false, false, false)
+	srv.Start()
 	defer func() {
 		if err != nil {
 			s.close()
@@ -114,14 +120,16 @@ func (s *store) connect(user, secret string, logger *slog.Logger) (err error) {
 	return nil
 }
 
-// commit writes a record to the partition's stream; the answer comes to s.acks + token.
-func (s *store) commit(subject, token, msgID string, record []byte) error {
+// commit writes a record to the partition's stream; the answer comes to s.acks + token. Without a
+// subject for the answer, the store would drop what it cannot take and nobody would hear of it.
+func (s *store) commit(subject string, token uint64, msgID string, record []byte) error {
+	reply := string(appendToken(append(make([]byte, 0, 64), s.acks...), token))
 	if msgID == "" {
-		return s.pub.PublishRequest(subject, s.acks+token, record)
+		return s.pub.PublishRequest(subject, reply, record)
 	}
 	return s.pub.PublishMsg(&nats.Msg{
 		Subject: subject,
-		Reply:   s.acks + token,
+		Reply:   reply,
 		Header:  nats.Header{hdrID: []string{msgID}},
 		Data:    record,
 	})

@@ -12,17 +12,22 @@ func (e *Engine) runSync() {
 		case <-e.ctx.Done():
 			return
 		}
+		e.gather()
 		behind := false
 		for i, p := range e.parts {
 			marks[i] = p.written() // what is written from here on is not of this sync
 			behind = behind || marks[i] > e.mark.at(p)
 		}
 		if !behind {
+			kick(e.releaseKick) // what came when the last sync had covered it already
 			continue
 		}
 		start := time.Now()
 		if err := e.disk.sync(); err != nil {
 			e.fail(err)
+			return
+		}
+		if e.health.failed.Load() != nil {
 			return
 		}
 		e.counts.syncs.Add(1)
@@ -34,10 +39,51 @@ func (e *Engine) runSync() {
 	}
 }
 
+// A sync costs the processor as much as some ten appends, so where many are in flight it waits a
+// little for more to be written.
+const (
+	gatherMany = 64
+	gatherFor  = 300 * time.Microsecond
+)
+
+// gather waits while most of the many appends in flight have not been written yet.
+func (e *Engine) gather() {
+	var timer *time.Timer
+	for {
+		n := 0
+		for _, p := range e.parts {
+			n += int(p.written() - e.mark.at(p))
+		}
+		if inflight := e.slots.count(); inflight < gatherMany || 2*n >= inflight {
+			return
+		}
+		if timer == nil {
+			timer = time.NewTimer(gatherFor)
+			defer timer.Stop()
+		}
+		select {
+		case <-e.syncKick:
+		case <-timer.C:
+			return
+		case <-e.ctx.Done():
+			return
+		}
+	}
+}
+
+// written sees to it that what has just come with seq is released: at once, or behind a sync.
+func (e *Engine) written(p *partition, seq uint64) {
+	if seq <= e.mark.at(p) {
+		kick(e.releaseKick)
+	} else {
+		kick(e.syncKick)
+	}
+}
+
 // fail ends all storing: after a sync that failed nobody can say what is on the disk, and asking
 // again would only hear that all is well. What was shown stays; nothing else is.
 func (e *Engine) fail(err error) {
-	e.log.Error("the disk failed to sync; nothing more is stored until a restart", "error", err)
+	e.log.Error("the disk has failed; nothing more is stored until a restart", "error", err)
 	e.health.failed.Store(errFailed.Because(err))
 	e.failHeld(err, func(*slot) bool { return true })
 }

@@ -68,7 +68,7 @@ func (o *Outlet) flushMember(m *Member, s *strand, v *view) {
 
 // flush writes what lies between the cursor and the view's head.
 func (m *Member) flush(o *Outlet, v *view) {
-	for !m.lagging && m.index < v.next && !o.full && !o.closed {
+	for !m.lagging && m.index < v.next && !o.full && !o.off() {
 		if m.index < v.first {
 			m.lagging = true
 			return
@@ -109,7 +109,7 @@ func (m *Member) tellGap(o *Outlet, next uint64) {
 // write writes the span's messages from i on, but its own where echo is off, and moves the cursor.
 // When the socket takes part of a message, the rest of that one is kept.
 func (m *Member) write(o *Outlet, span span, i int) {
-	for i < len(span.marks) && !o.full {
+	for i < len(span.marks) && !o.full && !o.off() {
 		end := len(span.marks)
 		if m.sent {
 			i, end = others(span.marks, i, o.session)
@@ -118,7 +118,7 @@ func (m *Member) write(o *Outlet, span span, i int) {
 			i += m.writeRun(o, &span, i, end)
 		}
 		if i > 0 {
-			m.seq = span.marks[i-1].seq
+			m.seq, m.exact = span.marks[i-1].seq, false
 		}
 		m.index = span.first + uint64(i)
 	}

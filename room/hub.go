@@ -80,7 +80,7 @@ func NewHub(log parley.Log, config Config) *Hub {
 		rooms:    make(map[string]*Room),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
-	h.strandLimit.Store(maxStrand)
+	h.strandLimit.Store(int64(h.share(1)))
 	return h
 }
 
@@ -147,8 +147,8 @@ func (h *Hub) Join(ctx context.Context, o *Outlet, j Joining) (*Member, error) {
 	return m, nil
 }
 
-// startOf works out the position a member starts behind, and whether it was worked out rather
-// than asked for.
+// startOf works out the position a member starts behind, and whether what is not there behind it
+// is no gap: it was worked out to replay what is left, rather than asked for.
 func (h *Hub) startOf(ctx context.Context, r *Room, s wire.Start) (after uint64, exact bool, err error) {
 	switch {
 	case s.After != nil:
@@ -158,7 +158,7 @@ func (h *Hub) startOf(ctx context.Context, r *Room, s wire.Start) (after uint64,
 	case !s.Since.IsZero():
 		after, err = h.log.Since(ctx, r.name, s.Since)
 	}
-	return after, true, err
+	return after, s.Replays(), err
 }
 
 // Watch keeps a room active and remembers a place in it: that of someone who will join in a moment,
@@ -307,13 +307,18 @@ func (h *Hub) sweep(now time.Time) {
 	}
 	active := len(h.rooms) - len(ended)
 	h.mu.Unlock()
-	limit := min(max(h.config.RingMemory/max(1, active), minStrand), maxStrand)
+	limit := h.share(active)
 	if h.strandLimit.Swap(int64(limit)) > int64(limit) {
 		h.shrink(limit)
 	}
 	for _, r := range ended {
 		h.end(r)
 	}
+}
+
+// share is how many bytes each strand may keep when so many rooms are active.
+func (h *Hub) share(active int) int {
+	return min(max(h.config.RingMemory/max(1, active), minStrand), maxStrand)
 }
 
 func isClosed(c <-chan struct{}) bool {

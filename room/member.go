@@ -21,7 +21,7 @@ type Member struct {
 	seq     uint64 // of the last message written, or the position it joined at
 	skip    uint64 // messages up to this seq are not its: it joined beyond the newest
 	gap     uint64 // messages behind this seq may be gone: say so before the next one; 0 = none
-	exact   bool   // seq was worked out, not asked for: what is not there is no gap
+	exact   bool   // seq was worked out to replay what is left: what is not there behind it is no gap
 	lagging bool   // behind the ring: the pump reads the log from seq
 	gone    bool   // has left
 	sent    bool   // its session has sent something here: with echo off, own messages are looked for
@@ -93,7 +93,11 @@ func (m *Member) rejoin() {
 	m.room.mu.Lock()
 	defer m.room.mu.Unlock()
 	index, ok := m.strand.Load().place(m.seq)
-	if ok {
-		m.index, m.lagging = index, false
+	if !ok {
+		return
+	}
+	m.index, m.lagging = index, false
+	if m.seq > m.room.ring.last { // the log's page was ahead of the tail
+		m.skip = m.seq
 	}
 }

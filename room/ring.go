@@ -207,13 +207,6 @@ func (s *strand) view() view {
 	return v
 }
 
-// chunk is a run of encoded messages in one segment.
-type chunk struct {
-	buf   []byte
-	marks []mark
-	first uint64 // index of marks[0]
-}
-
 // at gives the segment that holds index i, which lies in the view, and i's place in it.
 func (v *view) at(i uint64) (span, int) {
 	n := len(v.segs) - 1

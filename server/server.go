@@ -48,21 +48,25 @@ func Run(ctx context.Context, c Config, logger *slog.Logger, ready func(Addresse
 	defer stopHub()
 
 	sessions := &session.Server{Log: log, Hub: hub, Limits: c.Limits, Logger: logger}
-	door := tcp.NewServer(sessions, tcp.Config{Pause: pause(c.Pause), Logger: logger})
+	door, err := tcp.NewServer(sessions, tcp.Config{Pause: pause(c.Pause), Logger: logger})
+	if err != nil {
+		return err
+	}
 	failed := make(chan error, 1)
-	stopDoor := running(func(ctx context.Context) { failed <- door.Serve(ctx, listener) })
-	defer stopDoor()
+	go func() { failed <- door.Serve(listener) }()
 
 	ready(Addresses{TCP: listener.Addr().String()})
 	select {
 	case err = <-failed:
+		failed <- nil
 	case <-ctx.Done():
 		logger.Info("draining", "at_most", c.Drain)
 	}
-	_ = listener.Close()
+	_ = listener.Close() // with it ends Serve
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Drain)
 	defer cancel()
 	door.Drain(drain)
+	<-failed
 	return err
 }
 

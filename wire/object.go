@@ -82,8 +82,9 @@ func (o *object) get(key string) []byte {
 
 // scanner walks over JSON that is known to be valid.
 type scanner struct {
-	b []byte
-	i int
+	b       []byte
+	i       int
+	deepest int // how far values were nested so far
 }
 
 func (s *scanner) space() {
@@ -110,6 +111,7 @@ func (s *scanner) value() []byte {
 			continue
 		case '{', '[':
 			depth++
+			s.deepest = max(s.deepest, depth)
 		case '}', ']':
 			if depth == 0 {
 				return s.b[start:s.i] // the end of a number or word, last in its object
@@ -135,6 +137,13 @@ func (s *scanner) str() {
 		}
 	}
 	s.i++
+}
+
+// depth is how far a JSON value is nested: 0 for one that is no object or array.
+func depth(raw []byte) int {
+	s := scanner{b: raw}
+	s.value()
+	return s.deepest
 }
 
 // unquote decodes a JSON string that is known to be valid. Where nothing is escaped the result

@@ -67,6 +67,10 @@ func (s Start) Replays() bool { return s.After != nil || s.Last != 0 || !s.Since
 const (
 	MaxLast      = 1_000_000 // messages a join replays by "last"
 	DefaultRooms = 100       // rooms in a list, where no limit is given; at most parley.MaxPage
+
+	// MaxDepth is how far a JSON body may be nested. Many readers stop at 512 or 1,000, pages
+	// are three deep themselves, and one message must not keep anybody from reading a room.
+	MaxDepth = 500
 )
 
 // ParseOp reads one operation from one JSON object. On an error, which is a *parley.Error, the Op
@@ -222,6 +226,9 @@ func parseBody(t parley.Type, obj *object) ([]byte, error) {
 		return nil, parley.Errorf(parley.BadRequest, `a send needs a "body"`)
 	}
 	if t == parley.JSON {
+		if depth(raw) > MaxDepth {
+			return nil, parley.Errorf(parley.BadRequest, "a JSON body is nested at most %d deep", MaxDepth)
+		}
 		return compact(raw), nil
 	}
 	if raw[0] != '"' {

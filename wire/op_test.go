@@ -238,6 +238,19 @@ func TestKeysInABodyMayStandTwice(t *testing.T) {
 	}
 }
 
+// Nobody may make a room's history unreadable to clients whose readers stop at some depth.
+func TestJSONBodiesHaveABoundOfDepth(t *testing.T) {
+	send := func(depth int, open, inner, end string) string {
+		return `{"op":"send","room":"lobby","ref":9,"type":"json","body":` +
+			strings.Repeat(open, depth) + inner + strings.Repeat(end, depth) + `}`
+	}
+	mustParse(t, send(wire.MaxDepth, "[", "", "]"))
+	mustParse(t, send(wire.MaxDepth, `{"[":`, "1", "}"))
+	mustParse(t, send(1, "[", strings.Repeat("[],", 1000)+`"[[[["`, "]"))
+	refused(t, send(wire.MaxDepth+1, "[", "", "]"))
+	refused(t, send(wire.MaxDepth+1, `{"a":`, "1", "}"))
+}
+
 func TestAppendOpWritesWhatDocsSay(t *testing.T) {
 	seq := func(n uint64) *uint64 { return &n }
 	no := false

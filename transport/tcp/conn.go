@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"sync/atomic"
 	"time"
@@ -37,10 +38,17 @@ const (
 
 // conn is one connection. Its fields are owned by the goroutine that reads it, serve.
 type conn struct {
+	socket
 	server  *Server
-	sock    *socket
 	session *session.Session
-	leaving atomic.Bool // set by drain
+	leaving atomic.Int32 // staying until drain or Abort
+	reads   atomic.Int32 // counts reads, for the sweeper to see whether there are any
+
+	// Owned by the sweeper, and by the sleeper under its mu.
+	swept  int32       // reads at the last sweep
+	asleep atomic.Bool // has no goroutine
+	drowsy atomic.Bool // the sweeper has seen no reads: sleep
+	fd     int32       // while it is asleep
 
 	speech  speech
 	room    string      // a plain client's room; "" until it is shown the lobby
@@ -52,27 +60,58 @@ type conn struct {
 	armed  time.Time // the read deadline in force
 }
 
-func newConn(s *Server, sock *socket) *conn {
-	return &conn{
-		server: s, sock: sock, opened: time.Now(),
-		session: s.sessions.New(sock, wire.TextBare{}),
+func newConn(s *Server, nc *net.TCPConn) (*conn, error) {
+	c := &conn{server: s, opened: time.Now()}
+	if err := c.socket.open(nc); err != nil {
+		return nil, err
 	}
+	c.session = s.sessions.New(c, wire.TextBare{})
+	return c, nil
 }
 
-// errRefused ends a connection that was told why.
-var errRefused = errors.New("refused")
+// What leaving says.
+const (
+	staying int32 = iota
+	drained       // told to go: what is in flight is answered first
+	aborted       // the socket is closed under it
+)
 
-// serve greets the client, reads it until it leaves, and cleans up.
+var (
+	errRefused = errors.New("refused")       // ends a connection that was told why
+	errAsleep  = errors.New("gone to sleep") // ends its goroutine; another will go on
+)
+
+// serve is a connection's life: it greets the client, then reads it until it leaves.
 func (c *conn) serve(ctx context.Context) {
-	defer c.server.forget(c)
-	err := c.open(ctx)
-	for err == nil {
-		err = c.next(ctx)
+	if err := c.greet(ctx); err != nil {
+		c.finish(ctx, err)
+		return
 	}
+	c.run(ctx)
+}
+
+// run reads the client until it leaves, and cleans up; or until nothing has happened for a while,
+// when the sleeper takes over and begins another run when something does.
+func (c *conn) run(ctx context.Context) {
+	var err error
+	for err == nil {
+		if err = c.next(ctx); errors.Is(err, errAsleep) {
+			if c.server.sleeper.add(c) {
+				return
+			}
+			err = nil
+		}
+	}
+	c.finish(ctx, err)
+}
+
+// finish ends a connection because of err.
+func (c *conn) finish(ctx context.Context, err error) {
+	defer c.server.forget(c)
 	if errors.Is(err, io.EOF) {
 		err = c.end(ctx)
 	}
-	if c.leaving.Load() || !broken(err) {
+	if c.leaving.Load() == drained || !broken(err) {
 		wait, cancel := context.WithTimeout(ctx, finishTime)
 		c.session.Finish(wait)
 		cancel()
@@ -83,10 +122,10 @@ func (c *conn) serve(ctx context.Context) {
 	}
 	if errors.Is(err, errRefused) {
 		c.server.stats.refused.Add(1)
-		c.sock.linger()
+		c.linger()
 		return
 	}
-	_ = c.sock.conn.Close()
+	_ = c.conn.Close()
 }
 
 // broken says whether a connection can take no last answers.
@@ -94,8 +133,8 @@ func broken(err error) bool {
 	return err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, errRefused) && !errors.Is(err, session.ErrEnd)
 }
 
-// open greets the client and takes its place in the lobby: what is said from now on is for it.
-func (c *conn) open(ctx context.Context) (err error) {
+// greet greets the client and takes its place in the lobby: what is said from now on is for it.
+func (c *conn) greet(ctx context.Context) (err error) {
 	c.session.Raw(Greeting + "\n")
 	if c.watch, err = c.server.sessions.Hub.Watch(ctx, c.server.config.Lobby); err != nil {
 		return c.refuse(err)
@@ -108,31 +147,47 @@ func (c *conn) next(ctx context.Context) error {
 	if err := c.arm(); err != nil {
 		return err
 	}
-	data, err := c.sock.read()
+	data, err := c.read()
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		if c.leaving.Load() {
+		c.armed = past // whoever set it, the sweeper perhaps: it is set again before the next read
+		switch {
+		case c.leaving.Load() != staying:
 			return io.EOF
+		case c.drowsy.Swap(false):
+			return c.doze()
 		}
 		return c.late(ctx)
 	}
 	if err != nil {
 		return err
 	}
+	c.reads.Add(1)
 	err = c.take(ctx, data)
-	c.sock.release()
+	c.release()
 	return err
+}
+
+// past is a deadline that has passed: setting it ends a read that waits.
+var past = time.Unix(1, 0)
+
+// doze lets the connection sleep, unless it waits for something that a deadline ends.
+func (c *conn) doze() error {
+	if c.deadline().IsZero() {
+		return errAsleep
+	}
+	return nil
 }
 
 // arm sets the read deadline that the connection's state asks for, where it is another than the
 // one in force.
 func (c *conn) arm() error {
 	if at := c.deadline(); !at.Equal(c.armed) {
-		if err := c.sock.conn.SetReadDeadline(at); err != nil {
+		if err := c.conn.SetReadDeadline(at); err != nil {
 			return err
 		}
 		c.armed = at
 	}
-	if c.leaving.Load() { // looked at behind the deadline: drain sets its own behind leaving
+	if c.leaving.Load() != staying { // looked at behind the deadline: drain sets its own behind leaving
 		return io.EOF
 	}
 	return nil
@@ -173,7 +228,7 @@ func (c *conn) late(ctx context.Context) error {
 // end is what happens when the client has closed its side: what it began is a line, unless it was
 // a frame that breaks off.
 func (c *conn) end(ctx context.Context) error {
-	if c.leaving.Load() || len(c.partial) == 0 {
+	if c.leaving.Load() != staying || len(c.partial) == 0 {
 		return io.EOF
 	}
 	if c.holds() && c.server.config.Pause >= 0 && !wholeObject(c.partial) {
@@ -284,6 +339,14 @@ func (c *conn) refuse(err error) error {
 // flight. It may be called by any goroutine.
 func (c *conn) drain(e *parley.Error) {
 	c.session.Refuse(nil, e)
-	c.leaving.Store(true)
-	_ = c.sock.conn.SetReadDeadline(time.Unix(1, 0)) // a broken connection ends by itself
+	c.leaving.CompareAndSwap(staying, drained)
+	_ = c.conn.SetReadDeadline(past) // a broken connection ends by itself
+	c.server.sleeper.wake(c)
+}
+
+// Abort closes the connection under whoever uses it. It may be called by any goroutine.
+func (c *conn) Abort() {
+	c.leaving.Store(aborted)
+	c.server.sleeper.wake(c) // before the descriptor can be another's
+	_ = c.conn.Close()
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,18 +44,30 @@ func (c *Config) fill() {
 type Server struct {
 	sessions *session.Server
 	config   Config
+	sleeper  *sleeper
+	ctx      context.Context // bounds what sessions wait for
+	cancel   context.CancelFunc
 	stats    struct{ accepted, refused atomic.Int64 }
 
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
 	draining bool
-	wg       sync.WaitGroup
+
+	open       sync.WaitGroup // connections
+	background sync.WaitGroup // the sweeper
 }
 
-// NewServer makes a server whose sessions are made by sessions.
-func NewServer(sessions *session.Server, config Config) *Server {
+// NewServer makes a server whose sessions are made by sessions. Drain must be called in the end.
+func NewServer(sessions *session.Server, config Config) (*Server, error) {
 	config.fill()
-	return &Server{sessions: sessions, config: config, conns: make(map[*conn]struct{})}
+	s := &Server{sessions: sessions, config: config, conns: make(map[*conn]struct{})}
+	var err error
+	if s.sleeper, err = newSleeper(); err != nil {
+		return nil, err
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.background.Go(s.sweep)
+	return s, nil
 }
 
 // Stats are a server's counters since it began, and a gauge of now.
@@ -72,8 +85,8 @@ func (s *Server) Stats() Stats {
 }
 
 // Serve accepts connections until the listener is closed, which is no error. Connections go on:
-// Drain ends them. ctx bounds what sessions wait for.
-func (s *Server) Serve(ctx context.Context, l *net.TCPListener) error {
+// Drain ends them.
+func (s *Server) Serve(l *net.TCPListener) error {
 	backoff := time.Duration(0)
 	for {
 		nc, err := l.AcceptTCP()
@@ -86,22 +99,21 @@ func (s *Server) Serve(ctx context.Context, l *net.TCPListener) error {
 			select {
 			case <-time.After(backoff):
 				continue
-			case <-ctx.Done():
+			case <-s.ctx.Done():
 				return fmt.Errorf("accept: %w", err)
 			}
 		}
 		backoff = 0
-		s.start(ctx, nc)
+		s.start(nc)
 	}
 }
 
-func (s *Server) start(ctx context.Context, nc *net.TCPConn) {
-	sock, err := newSocket(nc)
+func (s *Server) start(nc *net.TCPConn) {
+	c, err := newConn(s, nc)
 	if err != nil {
 		_ = nc.Close()
 		return
 	}
-	c := newConn(s, sock)
 	s.mu.Lock()
 	if s.draining {
 		s.mu.Unlock()
@@ -109,10 +121,45 @@ func (s *Server) start(ctx context.Context, nc *net.TCPConn) {
 		return
 	}
 	s.conns[c] = struct{}{}
-	s.wg.Add(1)
+	s.open.Add(1)
 	s.mu.Unlock()
 	s.stats.accepted.Add(1)
-	go c.serve(ctx)
+	go c.serve(s.ctx)
+}
+
+// sweepEvery is how long nothing must be read from a connection for it to go to sleep, or up to
+// twice as long.
+const sweepEvery = 2 * time.Second
+
+// manyAsleep is how many stacks must have been freed for their memory to be given back at once: the
+// runtime would keep it for a while, and with a hundred thousand idle clients that is gigabytes.
+const manyAsleep = 1000
+
+// sweep finds the connections in which nothing happens and wakes them to go to sleep.
+func (s *Server) sweep() {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	fell := 0
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if fell >= manyAsleep { // those of the last sweep are asleep by now
+			debug.FreeOSMemory()
+			fell = 0
+		}
+		for _, c := range s.list(false) {
+			reads := c.reads.Load()
+			if reads == c.swept && !c.asleep.Load() {
+				c.drowsy.Store(true)
+				_ = c.conn.SetReadDeadline(past)
+				fell++
+			}
+			c.swept = reads
+		}
+	}
 }
 
 // forget is called when a connection has ended.
@@ -120,35 +167,41 @@ func (s *Server) forget(c *conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
-	s.wg.Done()
+	s.open.Done()
 }
 
 // Drain tells every client that the server goes away, lets what is in flight be answered, and
-// closes. Connections that are not done when ctx ends are cut. No connection is left afterwards.
+// closes. Connections that are not done when ctx ends are cut. Nothing is left afterwards.
 func (s *Server) Drain(ctx context.Context) {
-	for _, c := range s.open() {
-		retry := time.Second + rand.N(4*time.Second) // so that not all come back at once
+	for _, c := range s.list(true) {
 		e := parley.Errorf(parley.Unavailable, "the server is going away; come back in a moment")
-		e.Retry = retry
+		e.Retry = time.Second + rand.N(4*time.Second) // so that not all come back at once
 		c.drain(e)
 	}
 	done := make(chan struct{})
-	go func() { s.wg.Wait(); close(done) }()
+	go func() {
+		s.open.Wait()
+		close(done)
+	}()
 	select {
 	case <-done:
 	case <-ctx.Done():
-		for _, c := range s.open() {
-			c.sock.Abort()
+		for _, c := range s.list(true) {
+			c.Abort()
 		}
+		s.cancel()
 		<-done
 	}
+	s.cancel()
+	s.background.Wait()
+	s.sleeper.close()
 }
 
-// open lists the connections and lets no more come.
-func (s *Server) open() []*conn {
+// list lists the connections; last: and lets no more come.
+func (s *Server) list(last bool) []*conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.draining = true
+	s.draining = s.draining || last
 	conns := make([]*conn, 0, len(s.conns))
 	for c := range s.conns {
 		conns = append(conns, c)

@@ -13,7 +13,7 @@ import (
 )
 
 // socket is a TCP connection used below net's buffering: reads take a buffer only when there is
-// something to read, writes never wait. It is a room.Socket.
+// something to read, writes never wait. It is most of a room.Socket.
 type socket struct {
 	conn  *net.TCPConn
 	raw   syscall.RawConn
@@ -30,14 +30,11 @@ const readSize = 32 << 10
 
 var readBuffers = sync.Pool{New: func() any { b := make([]byte, readSize); return &b }}
 
-func newSocket(conn *net.TCPConn) (*socket, error) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	s := &socket{conn: conn, raw: raw}
-	s.tryFn = s.try
-	return s, nil
+// open makes the socket use a connection.
+func (s *socket) open(conn *net.TCPConn) (err error) {
+	s.conn, s.tryFn = conn, s.try
+	s.raw, err = conn.SyscallConn()
+	return err
 }
 
 // read waits for bytes and returns them, in a buffer that must be given back with release.
@@ -140,9 +137,6 @@ func (s *socket) WaitWritable() error {
 		return n > 0 || (err != nil && !errors.Is(err, unix.EINTR))
 	})
 }
-
-// Abort closes the connection under whoever uses it.
-func (s *socket) Abort() { _ = s.conn.Close() }
 
 // Bounds of a polite close.
 const (

@@ -1,0 +1,46 @@
+package bench
+
+import "context"
+
+// Cut gives the lines that a stream makes which comes in pieces.
+func Cut(pieces ...string) []string {
+	var l lines
+	var got []string
+	for _, p := range pieces {
+		_ = l.cut([]byte(p), func(line []byte) error {
+			got = append(got, string(line))
+			return nil
+		})
+	}
+	return got
+}
+
+// Human is how a table writes a number.
+var Human = human
+
+// GoalNames lists the table of goals.
+func GoalNames() []string {
+	var names []string
+	for _, g := range goals(DefaultFor) {
+		names = append(names, g.name)
+	}
+	return names
+}
+
+// CheckGoals checks the loads of the table of goals.
+func CheckGoals() error {
+	for _, g := range goals(DefaultFor) {
+		if err := g.load.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// AllOf runs a table of two goals, of which any server meets the first and none the second.
+func (s *Setup) AllOf(ctx context.Context, l Load, key string) error {
+	return s.all(ctx, []goal{
+		{name: "easy", load: l, peers: []string{NATS}, aims: []aim{{key: key, bound: 0, atLeast: true}}},
+		{name: "hard", load: l, aims: []aim{{key: key, bound: -1}}},
+	})
+}

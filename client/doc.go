@@ -1,0 +1,49 @@
+// Package client speaks to a Parley server: it sends messages to rooms, reads them from rooms,
+// and stays connected while servers come and go.
+//
+// A program connects once and shares the [Client] among its goroutines:
+//
+//	c, err := client.Connect(ctx, "127.0.0.1:8000", client.WithName("ada"))
+//	if err != nil {
+//		return err
+//	}
+//	defer c.Close()
+//	lobby := c.Room("lobby")
+//
+// [Room.Publish] returns once the message is durable on the server, and [Room.PublishAsync]
+// without waiting for that; both send again after a lost connection, under the same id, so that
+// the server stores the message once:
+//
+//	receipt, err := lobby.Publish(ctx, []byte("hello"))
+//
+// [Room.Messages] is the room as it goes on, from any position, for as long as ctx lives. When
+// the connection is lost it resumes behind the last message: none is left out and none comes
+// twice. Where the server has removed some meanwhile, it says so with a [Gap], and goes on:
+//
+//	for m, err := range lobby.Messages(ctx, client.After(position)) {
+//		var gap *client.Gap
+//		switch {
+//		case errors.As(err, &gap):
+//			log.Print(gap)
+//		case err != nil:
+//			return err
+//		default:
+//			handle(m)
+//		}
+//	}
+//
+// [Room.History] reads a page of the past, [Room.Members] says who is there, [Client.Rooms] lists
+// the rooms.
+//
+// A position is a seq: keep the Seq of the last message you have dealt with, and give it to
+// [After] when your program starts again.
+//
+// # How it works
+//
+// The client keeps one connection at a time (session.go) and makes a new one when it ends
+// (connect.go), to the next of its addresses. What must outlive a connection is kept outside of
+// it: messages that are not acknowledged in the outbox (outbox.go), positions in subscriptions
+// (subscription.go). Nothing here waits without a context, and no buffer is without a bound.
+//
+// The package knows the protocol (package wire) and nothing of how a server works.
+package client

@@ -1,0 +1,84 @@
+package client
+
+import (
+	"context"
+	"log/slog"
+	"net"
+
+	"parley"
+)
+
+// Option sets something of a client at [Connect].
+type Option func(*options)
+
+type options struct {
+	name      string
+	token     func(context.Context) (string, error)
+	log       *slog.Logger
+	maxOutbox int
+	status    func(Status)
+	dial      func(ctx context.Context, addr string) (net.Conn, error)
+}
+
+// defaultOutbox is how many messages an outbox holds that nobody has configured.
+const defaultOutbox = 1024
+
+func newOptions(opts []Option) (options, error) {
+	o := options{
+		log:       slog.New(slog.DiscardHandler),
+		maxOutbox: defaultOutbox,
+		dial: func(ctx context.Context, addr string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", addr)
+		},
+	}
+	for _, set := range opts {
+		set(&o)
+	}
+	if o.maxOutbox < 1 {
+		return o, parley.Errorf(parley.BadRequest, "an outbox holds at least one message")
+	}
+	if o.name != "" {
+		name, err := parley.ParseName(o.name)
+		if err != nil {
+			return o, err
+		}
+		o.name = name
+	}
+	return o, nil
+}
+
+// WithName sets the name to send under, where the server does not take it from a token. Without
+// one the server gives a name, and the client keeps it when it connects again.
+func WithName(name string) Option { return func(o *options) { o.name = name } }
+
+// WithToken sets the token that proves who the client is.
+func WithToken(token string) Option {
+	if token == "" {
+		return func(o *options) { o.token = nil }
+	}
+	return WithTokenFunc(func(context.Context) (string, error) { return token, nil })
+}
+
+// WithTokenFunc has the client ask for a token each time it connects: for tokens that expire.
+// An error counts as a failed try to connect; the client tries again.
+func WithTokenFunc(token func(context.Context) (string, error)) Option {
+	return func(o *options) { o.token = token }
+}
+
+// WithLogger sets where the client logs lost connections and what a server does wrong. By
+// default it says nothing. Bodies and tokens are never logged.
+func WithLogger(log *slog.Logger) Option { return func(o *options) { o.log = log } }
+
+// WithMaxOutbox sets how many messages may be on their way, not acknowledged, before
+// [Room.PublishAsync] blocks: 1,024 by default.
+func WithMaxOutbox(messages int) Option { return func(o *options) { o.maxOutbox = messages } }
+
+// WithStatus has report called whenever the client's [Status] changes: by one goroutine, in
+// order. The client does not reconnect while it runs, and it must not call Close.
+func WithStatus(report func(Status)) Option { return func(o *options) { o.status = report } }
+
+// WithDialer sets how a TCP connection is made, for a TLS or SSH tunnel, or a test. addr is an
+// address given to [Connect], with its port.
+func WithDialer(dial func(ctx context.Context, addr string) (net.Conn, error)) Option {
+	return func(o *options) { o.dial = dial }
+}

@@ -1,0 +1,310 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"parley"
+	"parley/wire"
+)
+
+// maxBuffered bounds how many messages wait for a consumer. Beyond it the subscription leaves the
+// room, and joins again behind its cursor when the consumer has taken them all.
+const maxBuffered = 1024
+
+// subscription is an iterator's place in a room: a cursor, and what it has received beyond what
+// the consumer has taken. Connections come and go under it.
+//
+// The consumer (next, stop) is one goroutine. The others are the connection's reader and, when it
+// is over, who ends it. It is the consumer that joins, when it has taken all and wants more: so
+// there is no goroutine for a subscription, and one that nobody reads costs nothing.
+type subscription struct {
+	// Fixed at birth.
+	client *Client
+	room   string
+	noEcho bool
+	joined func(seq uint64)
+	events chan event
+	wake   chan struct{} // of one: the state has changed
+
+	// Owned by the consumer.
+	wait backoff
+
+	mu      sync.Mutex
+	state   joinState
+	sess    *session   // where it is joining, joined or leaving
+	start   wire.Start // for joining, until there is a cursor
+	cursor  uint64     // seq of the last message received, or where to go on
+	placed  bool       // cursor counts
+	joins   int        // how often it has been joined
+	told    int        // how many of them the consumer was told of
+	head    uint64     // the room's newest, at the last of them
+	refusal error      // of the last join; temporary
+	fault   error      // final
+}
+
+// event is a message, or a gap, for the consumer.
+type event struct {
+	message *parley.Message
+	gap     *Gap
+}
+
+// joinState is how a subscription stands with its session.
+type joinState int
+
+const (
+	away    joinState = iota // not in the room; the consumer may join
+	joining                  // join is asked for
+	member                   // messages come in
+	leaving                  // leave is asked for; messages are dropped until it is answered
+	stopped                  // for good
+)
+
+func newSubscription(c *Client, room string, r *reading) *subscription {
+	sub := &subscription{
+		client: c,
+		room:   room,
+		noEcho: r.noEcho,
+		joined: r.joined,
+		events: make(chan event, maxBuffered),
+		wake:   make(chan struct{}, 1),
+		start:  wire.Start{After: r.after, Last: r.last, Since: r.since},
+	}
+	if r.after != nil && *r.after > 0 {
+		sub.cursor, sub.placed = *r.after, true
+	}
+	return sub
+}
+
+// next gives what comes next, waiting for it.
+func (sub *subscription) next(ctx context.Context) (event, error) {
+	for {
+		sub.announce()
+		if ctx.Err() != nil {
+			return event{}, gaveUp(ctx, sub.obstacle())
+		}
+		select {
+		case ev := <-sub.events:
+			return ev, nil
+		default:
+		}
+		if err := sub.rejoin(ctx); err != nil {
+			select {
+			case ev := <-sub.events: // received before the end
+				return ev, nil
+			default:
+			}
+			return event{}, err
+		}
+		select {
+		case ev := <-sub.events:
+			sub.announce()
+			return ev, nil
+		case <-sub.wake:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// announce tells the consumer that the room was joined.
+func (sub *subscription) announce() {
+	sub.mu.Lock()
+	news, head := sub.told < sub.joins, sub.head
+	sub.told = sub.joins
+	sub.mu.Unlock()
+	if news && sub.joined != nil {
+		sub.joined(head)
+	}
+}
+
+// obstacle is why the subscription is not in its room, if that is known.
+func (sub *subscription) obstacle() error {
+	sub.mu.Lock()
+	state, refusal := sub.state, sub.refusal
+	sub.mu.Unlock()
+	if state == away && refusal != nil {
+		return refusal
+	}
+	return sub.client.Status().Err
+}
+
+// rejoin asks for the room where it is neither joined nor asked for. An error is final.
+func (sub *subscription) rejoin(ctx context.Context) error {
+	sub.mu.Lock()
+	state, refusal, fault := sub.state, sub.refusal, sub.fault
+	sub.mu.Unlock()
+	switch {
+	case fault != nil:
+		return fault
+	case state != away:
+		return nil
+	case refusal != nil:
+		sleep(ctx, sub.wait.next(refusal))
+	default:
+		sub.wait.reset()
+	}
+	s, err := sub.client.session(ctx)
+	if err != nil {
+		return err
+	}
+	sub.mu.Lock()
+	sub.state, sub.sess, sub.refusal = joining, s, nil
+	start := sub.start
+	if sub.placed {
+		after := sub.cursor
+		start = wire.Start{After: &after}
+	}
+	sub.mu.Unlock()
+	if !s.listen(sub) {
+		sub.lost(s)
+		return nil
+	}
+	s.ask(wire.Op{Kind: wire.Join, Room: sub.room, Start: start}, joinAnswer{sub, s})
+	return nil
+}
+
+// joinAnswer and leaveAnswer take the answers to join and leave.
+type (
+	joinAnswer struct {
+		sub  *subscription
+		sess *session
+	}
+	leaveAnswer joinAnswer
+)
+
+func (a joinAnswer) lost() { a.sub.lost(a.sess) }
+
+func (a joinAnswer) answer(f *wire.Frame) {
+	sub := a.sub
+	sub.mu.Lock()
+	defer sub.mu.Unlock()
+	if sub.state != joining || sub.sess != a.sess {
+		return
+	}
+	if f.Op == "error" {
+		err := f.Err()
+		if sub.state = away; temporary(err) {
+			sub.refusal = err
+		} else {
+			sub.fault = err
+		}
+		sub.notify()
+		return
+	}
+	sub.state = member
+	sub.joins++
+	sub.head = f.Seq
+	if !sub.placed && !sub.start.Replays() {
+		sub.cursor, sub.placed = f.Seq, true // live: from here on nothing may be missed
+	}
+	sub.notify()
+}
+
+func (a leaveAnswer) lost() { a.sub.lost(a.sess) }
+
+// answer ends the leaving. An error says that the session is not in the room, which is as well.
+func (a leaveAnswer) answer(*wire.Frame) {
+	sub := a.sub
+	sub.mu.Lock()
+	defer sub.mu.Unlock()
+	if sub.state == leaving && sub.sess == a.sess {
+		sub.state = away
+		sub.notify()
+	}
+}
+
+// deliver takes a message that came on s; err says why it could not be read.
+func (sub *subscription) deliver(s *session, m *parley.Message, err error) {
+	sub.mu.Lock()
+	defer sub.mu.Unlock()
+	if sub.state != member || sub.sess != s {
+		return
+	}
+	if err != nil {
+		sub.fault = fmt.Errorf("a message that this client cannot read: %w", err)
+		sub.leave()
+		return
+	}
+	if sub.placed && m.Seq <= sub.cursor {
+		return
+	}
+	// A room that was empty at a live start may have had messages once: its first one has a prev
+	// that nobody missed.
+	known := sub.placed && (sub.cursor > 0 || sub.joins > 1)
+	if known && m.Prev > sub.cursor && !sub.push(event{gap: &Gap{Room: sub.room, After: sub.cursor, Next: m.Seq}}) {
+		return
+	}
+	if sub.noEcho && sub.client.identity.wrote(m) {
+		sub.cursor, sub.placed = m.Seq, true
+		return
+	}
+	if sub.push(event{message: m}) {
+		sub.cursor, sub.placed = m.Seq, true
+	}
+}
+
+// gap takes the server's word that messages below next are gone.
+func (sub *subscription) gap(s *session, next uint64) {
+	sub.mu.Lock()
+	defer sub.mu.Unlock()
+	if sub.state != member || sub.sess != s || !sub.placed || next <= sub.cursor+1 {
+		return
+	}
+	if sub.push(event{gap: &Gap{Room: sub.room, After: sub.cursor, Next: next}}) {
+		sub.cursor = next - 1
+	}
+}
+
+// push buffers ev. Where there is no room for it the subscription leaves: the cursor stays, and
+// what comes behind it will be asked for again.
+func (sub *subscription) push(ev event) bool {
+	select {
+	case sub.events <- ev:
+		return true
+	default:
+		sub.leave()
+		return false
+	}
+}
+
+// leave asks to leave the room. The caller is the reader, so that the session is not over and ask
+// will not call back; and it holds mu.
+func (sub *subscription) leave() {
+	sub.state = leaving
+	sub.sess.ask(wire.Op{Kind: wire.Leave, Room: sub.room}, leaveAnswer{sub, sub.sess})
+	sub.notify()
+}
+
+// lost takes the end of s.
+func (sub *subscription) lost(s *session) {
+	sub.mu.Lock()
+	defer sub.mu.Unlock()
+	if sub.sess == s && sub.state != stopped {
+		sub.state = away
+		sub.notify()
+	}
+}
+
+// stop leaves the room for good. The answer is not waited for: the server carries out operations
+// in order, so that a join behind it will not meet this one.
+func (sub *subscription) stop() {
+	sub.mu.Lock()
+	s, state := sub.sess, sub.state
+	sub.state = stopped
+	sub.mu.Unlock()
+	if s == nil {
+		return
+	}
+	s.unlisten(sub)
+	if state == joining || state == member {
+		s.ask(wire.Op{Kind: wire.Leave, Room: sub.room}, nil)
+	}
+}
+
+func (sub *subscription) notify() {
+	select {
+	case sub.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"parley/bench"
+)
+
+// benchFlags are the flags that all loads share.
+type benchFlags struct {
+	addr    string
+	pid     int
+	dir     string
+	against []string
+	json    bool
+	quiet   bool
+}
+
+// command makes the command of one load.
+func (f *benchFlags) command(use, short string, run func(context.Context, *bench.Setup) error) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := f.setup(cmd)
+			if err != nil {
+				return err
+			}
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return run(ctx, s)
+		},
+	}
+}
+
+// setup makes of the flags what a load needs.
+func (f *benchFlags) setup(cmd *cobra.Command) (*bench.Setup, error) {
+	if f.addr == "" && f.pid != 0 {
+		return nil, errors.New("--pid goes with --addr")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	s := &bench.Setup{
+		Executable: self, Addr: f.addr, PID: f.pid, Dir: f.dir, Against: f.against,
+		Out: cmd.OutOrStdout(), JSON: f.json,
+	}
+	if !f.quiet {
+		s.Progress = cmd.ErrOrStderr()
+	}
+	return s, nil
+}
+
+func newBenchCommand() *cobra.Command {
+	var f benchFlags
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure a server: what it delivers, and what that costs",
+		Long: `Measure a server: what it delivers, and what that costs.
+
+Each load starts a server of its own with an empty data directory, or drives one that runs already
+(--addr; its CPU time and memory need --pid). --against runs the same load against a peer in the
+same run, and prints the ratios. The load runs on the machine it measures, so compare ratios and
+CPU time rather than rates.`,
+		Args: cobra.NoArgs,
+	}
+	p := cmd.PersistentFlags()
+	p.StringVar(&f.addr, "addr", "", "TCP address of a server that runs already, `HOST:PORT`")
+	p.IntVar(&f.pid, "pid", 0, "process id of the server at --addr, for CPU time and memory")
+	p.StringVar(&f.dir, "dir", "", "where data directories are made (default: the system's temporary directory)")
+	p.StringSliceVar(&f.against, "against", nil, "run the same load against `PEER`s too: nats, write")
+	p.BoolVar(&f.json, "json", false, "print one JSON object for each row")
+	p.BoolVar(&f.quiet, "quiet", false, "print no progress")
+	cmd.AddCommand(
+		newBenchFanoutCommand(&f), newBenchPublishCommand(&f), newBenchResumeCommand(&f),
+		newBenchIdleCommand(&f), newBenchStartCommand(&f), newBenchAllCommand(&f),
+		newNATSServerCommand(), newWriteServerCommand(),
+	)
+	return cmd
+}
+
+func newBenchFanoutCommand(f *benchFlags) *cobra.Command {
+	var l bench.Fanout
+	cmd := f.command("fanout", "Many receivers in one room, and a few senders", func(ctx context.Context, s *bench.Setup) error {
+		return s.Run(ctx, l)
+	})
+	p := cmd.Flags()
+	p.IntVar(&l.Receivers, "receivers", 1000, "connections that receive")
+	p.IntVar(&l.Senders, "senders", 10, "connections that send")
+	p.IntVar(&l.Inflight, "inflight", 256, "messages in flight over all senders: sent, and not yet seen by an observer")
+	p.IntVar(&l.Rate, "rate", 0, "send so many messages a second on a schedule (0: as many as --inflight lets through)")
+	p.StringVar(&l.Encoding, "encoding", "text", "of the receivers: text or json")
+	p.IntVar(&l.Samples, "samples", bench.DefaultSamples, "receivers whose messages' latencies are taken")
+	sizeFlag(cmd, &l.Size)
+	windowFlags(cmd, &l.WarmUp, &l.For)
+	return cmd
+}
+
+func newBenchPublishCommand(f *benchFlags) *cobra.Command {
+	var l bench.Publish
+	cmd := f.command("publish", "Sessions that send and wait until it is on disk", func(ctx context.Context, s *bench.Setup) error {
+		return s.Run(ctx, l)
+	})
+	p := cmd.Flags()
+	p.IntVar(&l.Sessions, "sessions", 100, "sessions, each on a connection of its own")
+	p.IntVar(&l.Inflight, "inflight", 1, "sends a session keeps unanswered")
+	p.IntVar(&l.Rooms, "rooms", 1, "rooms the sends go round")
+	p.BoolVar(&l.IDs, "ids", false, "the sender chooses ids, and the server looks for duplicates")
+	sizeFlag(cmd, &l.Size)
+	windowFlags(cmd, &l.WarmUp, &l.For)
+	return cmd
+}
+
+func newBenchResumeCommand(f *benchFlags) *cobra.Command {
+	var l bench.Resume
+	cmd := f.command("resume", "Sessions that join a room with its newest messages", func(ctx context.Context, s *bench.Setup) error {
+		if l.Messages == 0 {
+			if l.Messages = 1000; l.Cold {
+				l.Messages = l.Last + 10
+			}
+		}
+		return s.Run(ctx, l)
+	})
+	p := cmd.Flags()
+	p.IntVar(&l.Joins, "joins", 2000, "joins in all")
+	p.IntVar(&l.Last, "last", 50, "messages each join asks for")
+	p.IntVar(&l.Connections, "connections", 50, "connections that join and leave, one join under way on each")
+	p.IntVar(&l.Messages, "messages", 0, "messages a room holds (default 1000; with --cold 10 more than --last)")
+	p.BoolVar(&l.Cold, "cold", false, "each join is the first of its room since the server started")
+	sizeFlag(cmd, &l.Size)
+	return cmd
+}
+
+func newBenchIdleCommand(f *benchFlags) *cobra.Command {
+	var l bench.Idle
+	cmd := f.command("idle", "Connections that say nothing: the memory each costs", func(ctx context.Context, s *bench.Setup) error {
+		return s.Run(ctx, l)
+	})
+	p := cmd.Flags()
+	p.IntVar(&l.Connections, "connections", 10_000, "connections")
+	p.StringVar(&l.Encoding, "encoding", "text", "text or json")
+	p.DurationVar(&l.Settle, "settle", 30*time.Second, "wait at most so long for the memory to come to rest")
+	return cmd
+}
+
+func newBenchStartCommand(f *benchFlags) *cobra.Command {
+	var l bench.Start
+	cmd := f.command("start", "A server that starts: from exec until it is ready", func(ctx context.Context, s *bench.Setup) error {
+		return s.Run(ctx, l)
+	})
+	p := cmd.Flags()
+	p.Int64Var(&l.Messages, "messages", 0, "messages in its data directory, stored before through the protocol")
+	p.IntVar(&l.Rooms, "rooms", 100, "rooms they are in")
+	p.IntVar(&l.Times, "times", 5, "starts; the median counts")
+	sizeFlag(cmd, &l.Size)
+	return cmd
+}
+
+func newBenchAllCommand(f *benchFlags) *cobra.Command {
+	var length time.Duration
+	cmd := f.command("all", "The table of figures Parley is held against", func(ctx context.Context, s *bench.Setup) error {
+		return s.All(ctx, length)
+	})
+	cmd.Flags().DurationVar(&length, "for", bench.DefaultFor, "the measured window of each load that has one")
+	return cmd
+}
+
+func sizeFlag(cmd *cobra.Command, size *int) {
+	cmd.Flags().IntVar(size, "size", bench.DefaultSize, "bytes of a message's body")
+}
+
+func windowFlags(cmd *cobra.Command, warmUp, length *time.Duration) {
+	cmd.Flags().DurationVar(warmUp, "warm-up", bench.DefaultWarmUp, "time before the measured window")
+	cmd.Flags().DurationVar(length, "for", bench.DefaultFor, "the measured window")
+}
+
+// peerCommand makes the command that runs a peer's server, until it is told to stop.
+func peerCommand(use, short string, serve func(context.Context, io.Writer) error) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Args: cobra.NoArgs, Hidden: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return serve(ctx, cmd.ErrOrStderr())
+		},
+	}
+}
+
+func newNATSServerCommand() *cobra.Command {
+	n := new(bench.NATSServer)
+	cmd := peerCommand("nats-server", "Run a plain nats-server, a peer of the loads", n.Serve)
+	cmd.Flags().IntVar(&n.Port, "port", 0, "port on loopback (0: any free one)")
+	cmd.Flags().StringVar(&n.Dir, "jetstream", "", "`DIR`ectory of a stream that syncs each message")
+	return cmd
+}
+
+func newWriteServerCommand() *cobra.Command {
+	w := new(bench.WriteServer)
+	cmd := peerCommand("write-server", "Run a bare loop of writes, the floor under a fan-out", w.Serve)
+	cmd.Flags().IntVar(&w.Port, "port", 0, "port on loopback (0: any free one)")
+	cmd.Flags().IntVar(&w.Chunk, "chunk", 0, "bytes of one write")
+	return cmd
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"parley"
+	"parley/client"
+)
+
+// clientFlags are what all commands of the client share: where the server is, and who is asking.
+// Flags come before the environment, that before defaults.
+type clientFlags struct {
+	server string
+	token  string
+	name   string
+}
+
+const clientHelp = `
+
+The server is found by --server, or else PARLEY_SERVER; several addresses are tried in turn. A
+token comes from --token, PARLEY_TOKEN, or the file that PARLEY_TOKEN_FILE names: other users of
+this machine can see flags. A name comes from --name or PARLEY_NAME.`
+
+// defaultServer is where a server listens that nobody has configured.
+const defaultServer = "127.0.0.1:8000"
+
+func (f *clientFlags) register(cmd *cobra.Command) {
+	cmd.Long += clientHelp
+	p := cmd.Flags()
+	p.StringVar(&f.server, "server", defaultServer, "the server: host:port, or several with commas between")
+	p.StringVar(&f.token, "token", "", "the token that proves who you are")
+	p.StringVar(&f.name, "name", "", "the name to be known by, where names are free")
+}
+
+// settle fills in from the environment what no flag has set.
+func (f *clientFlags) settle(cmd *cobra.Command) (token client.Option, err error) {
+	for name, value := range map[string]*string{"server": &f.server, "token": &f.token, "name": &f.name} {
+		env, ok := os.LookupEnv("PARLEY_" + strings.ToUpper(name))
+		if ok && !cmd.Flags().Changed(name) {
+			*value = env
+		}
+	}
+	if f.server == "" {
+		f.server = defaultServer
+	}
+	if f.name != "" {
+		if _, err := parley.ParseName(f.name); err != nil {
+			return nil, usagef("--name: %s", sentence(err))
+		}
+	}
+	file := os.Getenv("PARLEY_TOKEN_FILE")
+	switch {
+	case file == "" || cmd.Flags().Changed("token"):
+		return client.WithToken(f.token), nil
+	case f.token != "":
+		return nil, usagef("PARLEY_TOKEN and PARLEY_TOKEN_FILE are both set; one of them is enough")
+	}
+	read := func(context.Context) (string, error) { // anew for each connection: tokens expire
+		text, err := os.ReadFile(file)
+		return strings.TrimSpace(string(text)), err
+	}
+	if _, err := read(context.Background()); err != nil {
+		return nil, usagef("PARLEY_TOKEN_FILE: %w", err)
+	}
+	return client.WithTokenFunc(read), nil
+}
+
+// connect connects as the flags say. What happens to the connection later is told on stderr.
+func (f *clientFlags) connect(ctx context.Context, cmd *cobra.Command) (*client.Client, error) {
+	token, err := f.settle(cmd)
+	if err != nil {
+		return nil, err
+	}
+	news := &connectionNews{w: cmd.ErrOrStderr()}
+	c, err := client.Connect(ctx, f.server, token, client.WithName(f.name), client.WithStatus(news.report))
+	if err != nil {
+		return nil, because(ctx, err)
+	}
+	return c, nil
+}
+
+// connectionNews tells when a connection is lost and when there is one again.
+type connectionNews struct {
+	w io.Writer
+
+	mu   sync.Mutex
+	lost bool
+}
+
+func (n *connectionNews) report(s client.Status) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case s.State == client.Reconnecting && !n.lost:
+		n.lost = true
+		fmt.Fprintln(n.w, "parley: "+oneLine(s.Err.Error())+"; trying again")
+	case s.State == client.Connected && n.lost:
+		n.lost = false
+		fmt.Fprintln(n.w, "parley: connected to "+s.Addr)
+	}
+}
+
+// run makes the RunE of a command of the client: do, with a connection, until a signal comes.
+func (f *clientFlags) run(do func(ctx context.Context, c *client.Client, cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		ctx, stop := interruptible(cmd.Context())
+		defer stop()
+		c, err := f.connect(ctx, cmd)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return because(ctx, do(ctx, c, cmd, args))
+	}
+}
+
+// because names an interrupt as the reason of an error that it has brought about.
+func because(ctx context.Context, err error) error {
+	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) {
+		return errInterrupted
+	}
+	return err
+}
+
+// roomArg checks a room's name that was typed.
+func roomArg(name string) error {
+	if _, err := parley.ParseRoom(name); err != nil {
+		return usagef("%s", sentence(err))
+	}
+	return nil
+}
+
+// sentence is an error's text for people, without the code that a program would read.
+func sentence(err error) string {
+	var e *parley.Error
+	if errors.As(err, &e) {
+		return e.Message
+	}
+	return err.Error()
+}

@@ -1,0 +1,47 @@
+package engine
+
+import (
+	"github.com/nats-io/nats.go"
+
+	"parley"
+)
+
+// What the tests of this package see of its inside.
+
+func (c Config) LosingCopies(which func(seq uint64) bool) Config {
+	c.losesCopy = which
+	return c
+}
+
+func (e *Engine) Break(reason string) { e.storeBroke(reason) }
+
+func AppendRecord(b []byte, d parley.Draft) []byte { return appendRecord(b, &d) }
+
+func DecodeRecord(b []byte) (parley.Message, error) {
+	var m parley.Message
+	err := decodeRecord(b, &m)
+	return m, err
+}
+
+func Decode(m *nats.Msg, room string) (*parley.Message, error) { return decode(m, room) }
+
+func ParseAck(b []byte) (seq uint64, duplicate bool, err error) {
+	a, err := parseAck(b)
+	return a.seq, a.duplicate, err
+}
+
+func ParsePlainAck(b []byte) (seq uint64, duplicate, ok bool) {
+	a, ok := parsePlainAck(b)
+	return a.seq, a.duplicate, ok
+}
+
+func MessageID(room, from, id string) string { return messageID(room, from, id) }
+
+func Subject(e *Engine, room string) string { return e.place(room).subject }
+
+func RoomOf(subject string) (string, error) { return roomOf(subject) }
+
+const (
+	MaxPendingMessages = maxPendingMessages
+	MaxKnown           = maxKnown
+)

@@ -1,0 +1,136 @@
+package wire_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"parley"
+	"parley/wire"
+)
+
+// The specification is tested like code: what it shows a client sending is taken, what it shows a
+// server sending is what this package writes, and each operation and frame is shown.
+func TestProtocolPage(t *testing.T) {
+	page, err := os.ReadFile("../docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ops := map[wire.Kind]bool{
+		wire.Hello: false, wire.Join: false, wire.Leave: false, wire.Send: false, wire.History: false,
+		wire.Members: false, wire.ListRooms: false, wire.Ping: false,
+	}
+	frames := map[string]bool{
+		"welcome": false, "joined": false, "left": false, "ack": false, "page": false, "members": false,
+		"rooms": false, "pong": false, "message": false, "gap": false, "error": false,
+	}
+	quoted := regexp.MustCompile(`'(\{"op".*?\})'`)
+	for i, line := range strings.Split(string(page), "\n") {
+		var sent []string
+		switch {
+		case !strings.Contains(line, `{"op"`):
+			continue
+		case strings.HasPrefix(line, "← "):
+			frames[checkFrame(t, i+1, strings.TrimPrefix(line, "← "))] = true
+			continue
+		case strings.HasPrefix(line, "→ "):
+			sent = []string{strings.TrimPrefix(line, "→ ")}
+		default:
+			for _, m := range quoted.FindAllStringSubmatch(line, -1) {
+				sent = append(sent, m[1])
+			}
+		}
+		if len(sent) == 0 {
+			t.Errorf("line %d shows a frame, and does not say whose", i+1)
+		}
+		for _, s := range sent {
+			op, err := wire.ParseOp([]byte(s))
+			if err != nil {
+				t.Errorf("line %d: %v", i+1, err)
+			}
+			ops[op.Kind] = true
+		}
+	}
+	for kind, shown := range ops {
+		if !shown {
+			t.Errorf("the operation %q is not shown", kind)
+		}
+	}
+	for kind, shown := range frames {
+		if !shown {
+			t.Errorf("the frame %q is not shown", kind)
+		}
+	}
+}
+
+// checkFrame reads a frame, writes it again, and wants the same bytes. It returns the frame's op.
+func checkFrame(t *testing.T, n int, line string) string {
+	t.Helper()
+	dec := json.NewDecoder(strings.NewReader(line))
+	dec.DisallowUnknownFields()
+	f := new(wire.Frame)
+	if err := dec.Decode(f); err != nil {
+		t.Errorf("line %d: %v", n, err)
+		return ""
+	}
+	if got := bytes.TrimSuffix(rewrite(t, n, f), []byte("\n")); string(got) != line {
+		t.Errorf("line %d is not what a server writes:\n has %s\nwant %s", n, line, got)
+	}
+	return f.Op
+}
+
+func rewrite(t *testing.T, n int, f *wire.Frame) []byte {
+	t.Helper()
+	var enc wire.Encoding = wire.JSONLines{}
+	switch f.Op {
+	case "welcome":
+		id, err := strconv.ParseUint(f.Session, 16, 64)
+		if err != nil {
+			t.Errorf("line %d: %v", n, err)
+		}
+		return enc.Welcome(nil, f.Ref, wire.Welcome{User: f.User, Session: parley.SessionID(id), Limits: parley.Limits(f.Limits)})
+	case "joined":
+		return enc.Joined(nil, f.Ref, f.Room, f.Seq)
+	case "left":
+		return enc.Left(nil, f.Ref, f.Room)
+	case "ack":
+		return enc.Ack(nil, f.Ref, f.Room, parley.Receipt{Seq: f.Seq, Duplicate: f.Duplicate})
+	case "page":
+		page := parley.Page{More: f.More}
+		for i := range f.Messages {
+			page.Messages = append(page.Messages, mustDecode(t, n, &f.Messages[i]))
+		}
+		return enc.Page(nil, f.Ref, f.Room, page)
+	case "members":
+		var users []string
+		for _, m := range f.Members {
+			users = append(users, m.User)
+		}
+		return enc.Members(nil, f.Ref, f.Room, users, f.Count)
+	case "rooms":
+		return enc.Rooms(nil, f.Ref, f.Rooms, f.More)
+	case "pong":
+		return enc.Pong(nil, f.Ref)
+	case "message":
+		return enc.Message(nil, mustDecode(t, n, &f.Entry))
+	case "gap":
+		return enc.Gap(nil, f.Room, f.After, f.Next)
+	case "error":
+		return enc.Error(nil, f.Ref, f.Err())
+	}
+	t.Errorf("line %d: a server sends no %q", n, f.Op)
+	return nil
+}
+
+func mustDecode(t *testing.T, n int, e *wire.Entry) *parley.Message {
+	t.Helper()
+	m, err := e.Decode()
+	if err != nil {
+		t.Fatalf("line %d: %v", n, err)
+	}
+	return m
+}
