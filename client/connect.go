@@ -188,5 +188,8 @@ func limitsOf(f *wire.Frame) parley.Limits {
 			*l.limit = l.said
 		}
 	}
+	if f.Limits.DedupeMS > 0 {
+		limits.Dedupe = time.Duration(f.Limits.DedupeMS) * time.Millisecond
+	}
 	return limits
 }

@@ -28,6 +28,7 @@ type outbox struct {
 	byRef    map[uint64]*list.Element
 	next     *list.Element // the first that is not sent on this connection; nil = all are
 	window   int           // how many may be sent and not answered
+	again    time.Duration // how long after its first sending a message may be sent again
 	inflight int           // sent and not answered
 	held     bool          // only messages that were sent before may be sent
 	resume   time.Time     // when refused: not to go on before; else zero
@@ -39,10 +40,6 @@ type outbox struct {
 
 // maxBatch bounds what is handed to the link at once, in bytes.
 const maxBatch = 64 << 10
-
-// resendWithin bounds, from its first sending, how long a message is sent again: beyond the
-// server's dedupe window (10 minutes by default) it could be stored twice.
-const resendWithin = 9 * time.Minute
 
 func newOutbox(messages int) *outbox {
 	return &outbox{
@@ -95,6 +92,8 @@ func (o *outbox) attach(s *session) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.window, o.obstacle = s.limits.Inflight, nil
+	// Beyond the dedupe window it could be stored twice; a tenth is for the way and the clocks.
+	o.again = s.limits.Dedupe * 9 / 10
 	o.wake()
 }
 
@@ -135,7 +134,7 @@ func (o *outbox) take(frames [][]byte) [][]byte {
 		switch {
 		case first:
 			p.firstSent = time.Now()
-		case time.Since(p.firstSent) > resendWithin:
+		case time.Since(p.firstSent) > o.again:
 			p.settle(Receipt{}, fmt.Errorf("%w, and it is too late to send it again", ErrUnknown))
 			o.remove(here)
 			continue
@@ -262,8 +261,9 @@ func (o *outbox) remove(e *list.Element) {
 	if o.next == e {
 		o.next = e.Next()
 	}
-	delete(o.byRef, e.Value.(*Pending).ref)
-	o.queue.Remove(e)
+	p := o.queue.Remove(e).(*Pending)
+	p.frame = nil // a caller may keep p for long
+	delete(o.byRef, p.ref)
 	<-o.slots
 }
 

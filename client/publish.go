@@ -128,13 +128,13 @@ func (c *Client) limits() parley.Limits {
 // Pending is a message on its way. All its methods may be called by many goroutines at once.
 type Pending struct {
 	// Fixed at birth.
-	room  string
-	id    string
-	ref   uint64
-	frame []byte
-	done  chan struct{} // closed when receipt and err are set
+	room string
+	id   string
+	ref  uint64
+	done chan struct{} // closed when receipt and err are set
 
 	// Guarded by outbox.mu.
+	frame     []byte    // as it is sent; nil when it is no longer held
 	sent      bool      // on this connection, and not answered
 	firstSent time.Time // on any; zero = never
 	refusal   error     // the last time the server could not take it

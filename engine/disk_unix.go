@@ -25,5 +25,5 @@ func (d *disk) free() (int64, error) {
 	if err := unix.Fstatfs(int(d.dir.Fd()), &s); err != nil {
 		return 0, err
 	}
-	return int64(s.Bavail) * int64(s.Bsize), nil
+	return int64(s.Bavail) * int64(s.Bsize), nil //nolint:unconvert // the types of these fields differ from system to system
 }

@@ -23,7 +23,7 @@ func fillUp(t *testing.T, dir string, leave int64) (remove func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {
 		t.Fatal(err)

@@ -80,7 +80,7 @@ func (d *loopDisk) powerCut() {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if err := unix.IoctlSetPointerInt(int(f.Fd()), ext4Shutdown, withoutLogFlush); err != nil {
 		d.t.Fatal("cut the power: ", err)
 	}

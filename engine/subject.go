@@ -40,7 +40,7 @@ func (e *Engine) place(room string) place {
 // partitionOf spreads rooms by FNV-1a. It is part of the format of a data directory.
 func partitionOf(room string, n int) int {
 	h := uint32(2166136261)
-	for i := 0; i < len(room); i++ {
+	for i := range len(room) {
 		h = (h ^ uint32(room[i])) * 16777619
 	}
 	return int(h % uint32(n))

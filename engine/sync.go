@@ -48,19 +48,12 @@ const (
 
 // gather waits while most of the many appends in flight have not been written yet.
 func (e *Engine) gather() {
-	var timer *time.Timer
-	for {
-		n := 0
-		for _, p := range e.parts {
-			n += int(p.written() - e.mark.at(p))
-		}
-		if inflight := e.slots.count(); inflight < gatherMany || 2*n >= inflight {
-			return
-		}
-		if timer == nil {
-			timer = time.NewTimer(gatherFor)
-			defer timer.Stop()
-		}
+	if e.gathered() {
+		return
+	}
+	timer := time.NewTimer(gatherFor)
+	defer timer.Stop()
+	for !e.gathered() {
 		select {
 		case <-e.syncKick:
 		case <-timer.C:
@@ -69,6 +62,18 @@ func (e *Engine) gather() {
 			return
 		}
 	}
+}
+
+func (e *Engine) gathered() bool {
+	inflight := e.slots.count()
+	if inflight < gatherMany {
+		return true
+	}
+	n := 0
+	for _, p := range e.parts {
+		n += int(p.written() - e.mark.at(p))
+	}
+	return 2*n >= inflight
 }
 
 // written sees to it that what has just come with seq is released: at once, or behind a sync.

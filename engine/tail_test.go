@@ -156,7 +156,7 @@ func TestADuplicateHasItsRoomLookedAt(t *testing.T) {
 // Acked messages whose live copies have not come stay in flight, so that the tail is never further
 // behind than the bound; the safety check ends their flight.
 func TestAppendsWaitForTheTail(t *testing.T) {
-	e := open(t, engine.Config{Partitions: 1, MaxInflight: 600, SafetyCheck: 50 * time.Millisecond}.LosingCopies(func(seq uint64) bool { return true }))
+	e := open(t, engine.Config{Partitions: 1, MaxInflight: 600, SafetyCheck: 50 * time.Millisecond}.LosingCopies(func(uint64) bool { return true }))
 	seqs := sayMany(t, e, "a", 3000)
 	if len(seqs) != 3000 {
 		t.Errorf("%d acks", len(seqs))

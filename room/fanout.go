@@ -1,6 +1,8 @@
 package room
 
 import (
+	"os"
+	"strconv"
 	"time"
 
 	"parley"
@@ -25,8 +27,16 @@ func (r *Room) deliver(batch []*parley.Message) {
 
 // flush walks the shard's members and writes to each what its cursor owes. Views are taken once a
 // walk, so that all members share the same chunks.
-func (s *shard) flush() {
+func (s *shard) flush() (later time.Duration) {
 	members := *s.members.Load()
+	began := time.Now()
+	if wait := s.gather(members, began); wait > 0 {
+		return wait
+	}
+	defer func() {
+		s.ended = time.Now()
+		s.took = s.ended.Sub(began)
+	}()
 	var views [4]struct {
 		of *strand
 		v  view
@@ -48,6 +58,32 @@ func (s *shard) flush() {
 		}
 		m.out.flushMember(m, st, &views[i].v)
 	}
+	s.walked = views[0].v.next
+	return 0
+}
+
+// Gathering: a walk over many members costs far more than the messages it carries, so where there
+// is little to carry yet and the last walk has just ended, the next one waits for more, in
+// proportion to what a walk takes. A small room, or one in which little is said, never waits.
+const (
+	gatherFrom  = 300 * time.Microsecond // what a walk must take for the next one to wait
+	gatherUntil = 32                     // messages that are enough to go
+)
+
+var gatherTimes = func() time.Duration { n, _ := strconv.Atoi(os.Getenv("GATHER")); return time.Duration(n) }()
+
+func (s *shard) gather(members []*Member, now time.Time) time.Duration {
+	wait := s.took*gatherTimes - now.Sub(s.ended)
+	if s.took < gatherFrom || wait <= 0 || len(members) == 0 {
+		return 0
+	}
+	r := members[0].room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ring.next-s.walked >= gatherUntil {
+		return 0
+	}
+	return wait
 }
 
 // flushMember writes what one member is owed: a flusher's work on a shard. v is a view of the

@@ -3,11 +3,12 @@ package room
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // work is what a flusher does: walk a shard, or write one outlet's answers.
 type work interface {
-	flush()
+	flush() (later time.Duration) // later > 0: not done, it is to be called again after that time
 	state() *task
 }
 
@@ -94,7 +95,11 @@ func (f *flushers) run() {
 		}
 		t := w.state()
 		t.Store(taskRunning)
-		w.flush()
+		if later := w.flush(); later > 0 {
+			t.Store(taskQueued)
+			time.AfterFunc(later, func() { f.push(w) })
+			continue
+		}
 		if !t.CompareAndSwap(taskRunning, taskIdle) {
 			t.Store(taskQueued)
 			f.push(w)

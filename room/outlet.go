@@ -3,6 +3,7 @@ package room
 import (
 	"context"
 	"sync"
+	"time"
 
 	"parley"
 	"parley/wire"
@@ -171,14 +172,14 @@ func (o *Outlet) release() {
 }
 
 // flush writes all that is owed, as far as the socket takes it: a flusher's work on an outlet.
-func (o *Outlet) flush() {
+func (o *Outlet) flush() (later time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.off() || o.pumping {
-		return
+	if !o.off() && !o.pumping {
+		o.flushAll()
+		o.settle()
 	}
-	o.flushAll()
-	o.settle()
+	return 0
 }
 
 // flushAll writes the answers, then what every member is owed.

@@ -37,6 +37,11 @@ type Room struct {
 type shard struct {
 	task    task
 	members atomic.Pointer[[]*Member] // copied on change: a walk needs no lock
+
+	// Owned by the flusher that walks it.
+	ended  time.Time     // when the last walk did
+	took   time.Duration // how long it was
+	walked uint64        // index up to which it went
 }
 
 // view shows what a strand holds now.

@@ -47,6 +47,7 @@ func Run(ctx context.Context, c Config, logger *slog.Logger, ready func(Addresse
 	stopHub := running(func(ctx context.Context) { _ = hub.Run(ctx) })
 	defer stopHub()
 
+	c.Limits.Dedupe = min(c.Dedupe, c.Retain.Age)
 	sessions := &session.Server{Log: log, Hub: hub, Limits: c.Limits, Logger: logger}
 	door, err := tcp.NewServer(sessions, tcp.Config{Pause: pause(c.Pause), Logger: logger})
 	if err != nil {

@@ -31,10 +31,11 @@ type Frame struct {
 	User    string `json:"user"`    // welcome
 	Session string `json:"session"` // welcome
 	Limits  struct {
-		Message  int `json:"message"`
-		Frame    int `json:"frame"`
-		Inflight int `json:"inflight"`
-		Rooms    int `json:"rooms"`
+		Message  int   `json:"message"`
+		Frame    int   `json:"frame"`
+		Inflight int   `json:"inflight"`
+		Rooms    int   `json:"rooms"`
+		DedupeMS int64 `json:"dedupe_ms"`
 	} `json:"limits"` // welcome
 
 	Code    parley.Code `json:"code"`     // error

@@ -80,6 +80,8 @@ func (JSONLines) Welcome(dst, ref []byte, w Welcome) []byte {
 	dst = strconv.AppendInt(dst, int64(w.Limits.Inflight), 10)
 	dst = append(dst, `,"rooms":`...)
 	dst = strconv.AppendInt(dst, int64(w.Limits.Rooms), 10)
+	dst = append(dst, `,"dedupe_ms":`...)
+	dst = strconv.AppendInt(dst, w.Limits.Dedupe.Milliseconds(), 10)
 	return append(dst, '}', '}', '\n')
 }
 

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"parley"
 	"parley/wire"
@@ -92,7 +93,7 @@ func rewrite(t *testing.T, n int, f *wire.Frame) []byte {
 		if err != nil {
 			t.Errorf("line %d: %v", n, err)
 		}
-		return enc.Welcome(nil, f.Ref, wire.Welcome{User: f.User, Session: parley.SessionID(id), Limits: parley.Limits(f.Limits)})
+		return enc.Welcome(nil, f.Ref, wire.Welcome{User: f.User, Session: parley.SessionID(id), Limits: limitsOf(f)})
 	case "joined":
 		return enc.Joined(nil, f.Ref, f.Room, f.Seq)
 	case "left":
@@ -133,4 +134,12 @@ func mustDecode(t *testing.T, n int, e *wire.Entry) *parley.Message {
 		t.Fatalf("line %d: %v", n, err)
 	}
 	return m
+}
+
+func limitsOf(f *wire.Frame) parley.Limits {
+	l := f.Limits
+	return parley.Limits{
+		Message: l.Message, Frame: l.Frame, Inflight: l.Inflight, Rooms: l.Rooms,
+		Dedupe: time.Duration(l.DedupeMS) * time.Millisecond,
+	}
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -101,10 +100,10 @@ func (n *connectionNews) report(s client.Status) {
 	switch {
 	case s.State == client.Reconnecting && !n.lost:
 		n.lost = true
-		fmt.Fprintln(n.w, "parley: "+oneLine(s.Err.Error())+"; trying again")
+		tell(n.w, "parley: %s; trying again\n", oneLine(s.Err.Error()))
 	case s.State == client.Connected && n.lost:
 		n.lost = false
-		fmt.Fprintln(n.w, "parley: connected to "+s.Addr)
+		tell(n.w, "parley: connected to %s\n", s.Addr)
 	}
 }
 

@@ -60,7 +60,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	code := exitCode(err)
 	if code != 0 && !errors.Is(err, errInterrupted) {
-		fmt.Fprintln(stderr, "parley: "+oneLine(err.Error()))
+		tell(stderr, "parley: %s\n", oneLine(err.Error()))
 	}
 	return code
 }
@@ -175,6 +175,9 @@ func interruptible(ctx context.Context) (context.Context, func()) {
 		<-done
 	}
 }
+
+// tell writes what a person should know, to stderr mostly: where that fails there is nobody to tell.
+func tell(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
 
 // oneLine makes a text fit for one line of a terminal, whoever wrote it.
 func oneLine(s string) string {

@@ -44,6 +44,7 @@ func newRoomsCommand() *cobra.Command {
 }
 
 func listRooms(ctx context.Context, c *client.Client, cmd *cobra.Command) error {
+	// What is written here is kept until Flush, which says what came of it.
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 3, ' ', 0)
 	n := 0
 	for room, err := range c.Rooms(ctx) {
@@ -51,12 +52,12 @@ func listRooms(ctx context.Context, c *client.Client, cmd *cobra.Command) error 
 			return err
 		}
 		if n++; n == 1 {
-			fmt.Fprintln(w, "ROOM\tMEMBERS\tMESSAGES\tNEWEST")
+			tell(w, "ROOM\tMEMBERS\tMESSAGES\tNEWEST\n")
 		}
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\n", room.Room, room.Members, room.Messages, room.Seq)
+		tell(w, "%s\t%d\t%d\t%d\n", room.Room, room.Members, room.Messages, room.Seq)
 	}
 	if n == 0 {
-		fmt.Fprintln(cmd.ErrOrStderr(), "parley: there are no rooms yet; the first message makes one")
+		tell(cmd.ErrOrStderr(), "parley: there are no rooms yet; the first message makes one\n")
 	}
 	return w.Flush()
 }

@@ -58,7 +58,12 @@ func startServer(data string, change ...func(*server.Config)) (addr string, stop
 	}()
 	select {
 	case addr := <-ready:
-		return addr, func() { cancel(); <-ended }, nil
+		return addr, func() {
+			cancel()
+			if err := <-ended; err != nil {
+				panic(err) // a server that cannot stop: a bug, whatever the test is about
+			}
+		}, nil
 	case err := <-ended:
 		cancel()
 		return "", nil, err

@@ -150,7 +150,7 @@ type onTheWay struct {
 // lines sends each line of in.
 func (s *sending) lines(in io.Reader) error {
 	if isTerminal(in) {
-		fmt.Fprintln(s.stderr, "parley: each line you type is a message; Ctrl-D ends")
+		tell(s.stderr, "parley: each line you type is a message; Ctrl-D ends\n")
 	}
 	begun := time.Now()
 	sent := make(chan onTheWay, 4096)
@@ -256,9 +256,9 @@ func (s *sending) failed(line int, err error) {
 	}
 	switch {
 	case n <= maxNamed:
-		fmt.Fprintf(s.stderr, "parley: line %d: %s\n", line, oneLine(sentence(err)))
+		tell(s.stderr, "parley: line %d: %s\n", line, oneLine(sentence(err)))
 	case n == maxNamed+1:
-		fmt.Fprintln(s.stderr, "parley: and others")
+		tell(s.stderr, "parley: and others\n")
 	}
 }
 
@@ -274,12 +274,12 @@ func (s *sending) progress(ctx context.Context) {
 		select {
 		case <-ticker.C:
 			s.mu.Lock()
-			fmt.Fprintf(s.stderr, "\rparley: %d stored ", s.acked.Load())
+			tell(s.stderr, "\rparley: %d stored ", s.acked.Load())
 			s.mu.Unlock()
 			shown = true
 		case <-ctx.Done():
 			if shown {
-				fmt.Fprint(s.stderr, "\r                              \r")
+				tell(s.stderr, "\r                              \r")
 			}
 			return
 		}
@@ -288,14 +288,14 @@ func (s *sending) progress(ctx context.Context) {
 
 // summary says on stderr what came of it.
 func (s *sending) summary(begun time.Time) {
-	fmt.Fprintf(s.stderr, "parley: %d stored in %s, %.1f s", s.acked.Load(), s.room.Name(), time.Since(begun).Seconds())
+	tell(s.stderr, "parley: %d stored in %s, %.1f s", s.acked.Load(), s.room.Name(), time.Since(begun).Seconds())
 	if n := s.duplicates.Load(); n > 0 {
-		fmt.Fprintf(s.stderr, "; %d of them before", n)
+		tell(s.stderr, "; %d of them before", n)
 	}
 	if n := s.refused.Load(); n > 0 {
-		fmt.Fprintf(s.stderr, "; %d not, or perhaps not", n)
+		tell(s.stderr, "; %d not, or perhaps not", n)
 	}
-	fmt.Fprintln(s.stderr)
+	tell(s.stderr, "\n")
 }
 
 // outcome is the error of the whole; err is that of reading.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -94,7 +93,7 @@ func (f *tailFlags) tail(ctx context.Context, room *client.Room, opts []client.R
 		switch {
 		case errors.As(err, &gap):
 			if !f.json {
-				fmt.Fprintf(stderr, "parley: %s\n", gap)
+				tell(stderr, "parley: %s\n", gap)
 				continue
 			}
 			line = wire.JSONLines{}.Gap(line[:0], gap.Room, gap.After, gap.Next)
