@@ -10,7 +10,7 @@ import (
 )
 
 // A machine that is meant to run every test sets this; a test that cannot run then fails.
-const insist = "PARLEY_TEST_NO_SKIP"
+const insist = "PARLEY_TEST_ROOT"
 
 func skip(t *testing.T, why string) {
 	t.Helper()
@@ -24,7 +24,7 @@ func skip(t *testing.T, why string) {
 func mount(t *testing.T, source, dir, kind, data string) {
 	t.Helper()
 	if err := unix.Mount(source, dir, kind, 0, data); err != nil {
-		skip(t, "cannot mount "+kind+": "+err.Error())
+		skip(t, "needs root: cannot mount "+kind+": "+err.Error())
 	}
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 }
@@ -33,7 +33,7 @@ func mount(t *testing.T, source, dir, kind, data string) {
 func tmpfs(t *testing.T, size string) string {
 	t.Helper()
 	if os.Getuid() != 0 {
-		skip(t, "mounting a file system needs root")
+		skip(t, "needs root: mounting a file system")
 	}
 	dir := t.TempDir()
 	mount(t, "tmpfs", dir, "tmpfs", "size="+size)
@@ -50,7 +50,7 @@ type loopDisk struct {
 func newLoopDisk(t *testing.T) *loopDisk {
 	t.Helper()
 	if os.Getuid() != 0 {
-		skip(t, "mounting a file system needs root")
+		skip(t, "needs root: mounting a file system")
 	}
 	at := t.TempDir()
 	d := &loopDisk{t: t, image: filepath.Join(at, "image"), dir: filepath.Join(at, "mount")}
@@ -59,11 +59,11 @@ func newLoopDisk(t *testing.T) *loopDisk {
 	}
 	for _, args := range [][]string{{"truncate", "-s", "256M", d.image}, {"mkfs.ext4", "-q", "-F", d.image}} {
 		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-			skip(t, "cannot make an ext4: "+err.Error()+": "+string(out))
+			skip(t, "needs root: cannot make an ext4: "+err.Error()+": "+string(out))
 		}
 	}
 	if out, err := exec.Command("mount", "-o", "loop", d.image, d.dir).CombinedOutput(); err != nil {
-		skip(t, "cannot mount an ext4: "+err.Error()+": "+string(out))
+		skip(t, "needs root: cannot mount an ext4: "+err.Error()+": "+string(out))
 	}
 	t.Cleanup(func() { _ = exec.Command("umount", "-l", d.dir).Run() })
 	return d

@@ -1,8 +1,6 @@
 package room
 
 import (
-	"os"
-	"strconv"
 	"time"
 
 	"parley"
@@ -25,18 +23,22 @@ func (r *Room) deliver(batch []*parley.Message) {
 	}
 }
 
-// flush walks the shard's members and writes to each what its cursor owes. Views are taken once a
-// walk, so that all members share the same chunks.
+// flush is a flusher's work on a shard: a walk, unless it should wait for more messages first.
 func (s *shard) flush() (later time.Duration) {
 	members := *s.members.Load()
 	began := time.Now()
 	if wait := s.gather(members, began); wait > 0 {
 		return wait
 	}
-	defer func() {
-		s.ended = time.Now()
-		s.took = s.ended.Sub(began)
-	}()
+	s.walk(members)
+	s.ended = time.Now()
+	s.took = s.ended.Sub(began)
+	return 0
+}
+
+// walk writes to each member what its cursor owes. Views are taken once a walk, so that all members
+// share the same chunks.
+func (s *shard) walk(members []*Member) {
 	var views [4]struct {
 		of *strand
 		v  view
@@ -59,21 +61,21 @@ func (s *shard) flush() (later time.Duration) {
 		m.out.flushMember(m, st, &views[i].v)
 	}
 	s.walked = views[0].v.next
-	return 0
 }
 
-// Gathering: a walk over many members costs far more than the messages it carries, so where there
+// Gathering: a walk over many members costs far more than the messages it carries. So where there
 // is little to carry yet and the last walk has just ended, the next one waits for more, in
 // proportion to what a walk takes. A small room, or one in which little is said, never waits.
 const (
 	gatherFrom  = 300 * time.Microsecond // what a walk must take for the next one to wait
-	gatherUntil = 32                     // messages that are enough to go
+	gatherTimes = 3                      // walks that the wait is long
+	gatherMost  = 5 * time.Millisecond   // and no longer
+	gatherUntil = 32                     // messages that are enough to go at once
 )
 
-var gatherTimes = func() time.Duration { n, _ := strconv.Atoi(os.Getenv("GATHER")); return time.Duration(n) }()
-
+// gather says how long the next walk is to wait.
 func (s *shard) gather(members []*Member, now time.Time) time.Duration {
-	wait := s.took*gatherTimes - now.Sub(s.ended)
+	wait := min(gatherTimes*s.took, gatherMost) - now.Sub(s.ended)
 	if s.took < gatherFrom || wait <= 0 || len(members) == 0 {
 		return 0
 	}
