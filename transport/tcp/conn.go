@@ -5,14 +5,12 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
-	"os"
-	"sync/atomic"
 	"time"
 
 	"parley"
 	"parley/room"
 	"parley/session"
+	"parley/transport/sock"
 	"parley/wire"
 )
 
@@ -36,19 +34,11 @@ const (
 	jsonLines
 )
 
-// conn is one connection. Its fields are owned by the goroutine that reads it, serve.
+// conn is one connection. Its fields are owned by the goroutine that handles it.
 type conn struct {
-	socket
+	sock.Conn
 	server  *Server
 	session *session.Session
-	leaving atomic.Int32 // staying until drain or Abort
-	reads   atomic.Int32 // counts reads, for the sweeper to see whether there are any
-
-	// Owned by the sweeper, and by the sleeper under its mu.
-	swept  int32       // reads at the last sweep
-	asleep atomic.Bool // has no goroutine
-	drowsy atomic.Bool // the sweeper has seen no reads: sleep
-	fd     int32       // while it is asleep
 
 	speech  speech
 	room    string      // a plain client's room; "" until it is shown the lobby
@@ -57,61 +47,17 @@ type conn struct {
 
 	opened time.Time
 	begun  time.Time // when the first bytes of partial came; zero where there are none
-	armed  time.Time // the read deadline in force
 }
 
-func newConn(s *Server, nc *net.TCPConn) (*conn, error) {
-	c := &conn{server: s, opened: time.Now()}
-	if err := c.socket.open(nc); err != nil {
-		return nil, err
-	}
-	c.session = s.sessions.New(c, wire.TextBare{})
-	return c, nil
-}
+// errRefused ends a connection that was told why.
+var errRefused = errors.New("refused")
 
-// What leaving says.
-const (
-	staying int32 = iota
-	drained       // told to go: what is in flight is answered first
-	aborted       // the socket is closed under it
-)
-
-var (
-	errRefused = errors.New("refused")       // ends a connection that was told why
-	errAsleep  = errors.New("gone to sleep") // ends its goroutine; another will go on
-)
-
-// serve is a connection's life: it greets the client, then reads it until it leaves.
-func (c *conn) serve(ctx context.Context) {
-	if err := c.greet(ctx); err != nil {
-		c.finish(ctx, err)
-		return
-	}
-	c.run(ctx)
-}
-
-// run reads the client until it leaves, and cleans up; or until nothing has happened for a while,
-// when the sleeper takes over and begins another run when something does.
-func (c *conn) run(ctx context.Context) {
-	var err error
-	for err == nil {
-		if err = c.next(ctx); errors.Is(err, errAsleep) {
-			if c.server.sleeper.add(c) {
-				return
-			}
-			err = nil
-		}
-	}
-	c.finish(ctx, err)
-}
-
-// finish ends a connection because of err.
-func (c *conn) finish(ctx context.Context, err error) {
-	defer c.server.forget(c)
+// End implements sock.Handler: what the client began is finished, what is in flight answered.
+func (c *conn) End(ctx context.Context, err error) {
 	if errors.Is(err, io.EOF) {
-		err = c.end(ctx)
+		err = c.lastLine(ctx)
 	}
-	if c.leaving.Load() == drained || !broken(err) {
+	if !c.Aborted() && !broken(err) {
 		wait, cancel := context.WithTimeout(ctx, finishTime)
 		c.session.Finish(wait)
 		cancel()
@@ -121,11 +67,11 @@ func (c *conn) finish(ctx context.Context, err error) {
 		c.watch.Close()
 	}
 	if errors.Is(err, errRefused) {
-		c.server.stats.refused.Add(1)
-		c.linger()
+		c.server.refused.Add(1)
+		c.Linger()
 		return
 	}
-	_ = c.conn.Close()
+	c.Close()
 }
 
 // broken says whether a connection can take no last answers.
@@ -133,8 +79,8 @@ func broken(err error) bool {
 	return err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, errRefused) && !errors.Is(err, session.ErrEnd)
 }
 
-// greet greets the client and takes its place in the lobby: what is said from now on is for it.
-func (c *conn) greet(ctx context.Context) (err error) {
+// Begin implements sock.Handler: it greets the client and takes its place in the lobby: what is said from now on is for it.
+func (c *conn) Begin(ctx context.Context) (err error) {
 	c.session.Raw(Greeting + "\n")
 	if c.watch, err = c.server.sessions.Hub.Watch(ctx, c.server.config.Lobby); err != nil {
 		return c.refuse(err)
@@ -142,58 +88,8 @@ func (c *conn) greet(ctx context.Context) (err error) {
 	return nil
 }
 
-// next waits for bytes, or for a deadline to pass, and acts on it.
-func (c *conn) next(ctx context.Context) error {
-	if err := c.arm(); err != nil {
-		return err
-	}
-	data, err := c.read()
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		c.armed = past // whoever set it, the sweeper perhaps: it is set again before the next read
-		switch {
-		case c.leaving.Load() != staying:
-			return io.EOF
-		case c.drowsy.Swap(false):
-			return c.doze()
-		}
-		return c.late(ctx)
-	}
-	if err != nil {
-		return err
-	}
-	c.reads.Add(1)
-	err = c.take(ctx, data)
-	c.release()
-	return err
-}
-
-// past is a deadline that has passed: setting it ends a read that waits.
-var past = time.Unix(1, 0)
-
-// doze lets the connection sleep, unless it waits for something that a deadline ends.
-func (c *conn) doze() error {
-	if c.deadline().IsZero() {
-		return errAsleep
-	}
-	return nil
-}
-
-// arm sets the read deadline that the connection's state asks for, where it is another than the
-// one in force.
-func (c *conn) arm() error {
-	if at := c.deadline(); !at.Equal(c.armed) {
-		if err := c.conn.SetReadDeadline(at); err != nil {
-			return err
-		}
-		c.armed = at
-	}
-	if c.leaving.Load() != staying { // looked at behind the deadline: drain sets its own behind leaving
-		return io.EOF
-	}
-	return nil
-}
-
-func (c *conn) deadline() time.Time {
+// Deadline implements sock.Handler.
+func (c *conn) Deadline() time.Time {
 	switch {
 	case len(c.partial) == 0 && c.speech == undecided && c.room == "":
 		return c.opened.Add(showAfter)
@@ -214,8 +110,8 @@ func (c *conn) holds() bool {
 	return c.server.config.Pause < 0 || c.speech == jsonLines || (c.speech == undecided && heldBack(c.partial))
 }
 
-// late is what happens when a deadline has passed.
-func (c *conn) late(ctx context.Context) error {
+// Late implements sock.Handler.
+func (c *conn) Late(ctx context.Context) error {
 	switch {
 	case len(c.partial) == 0:
 		return c.showLobby(ctx)
@@ -225,10 +121,10 @@ func (c *conn) late(ctx context.Context) error {
 	return c.finishLine(ctx)
 }
 
-// end is what happens when the client has closed its side: what it began is a line, unless it was
-// a frame that breaks off.
-func (c *conn) end(ctx context.Context) error {
-	if c.leaving.Load() != staying || len(c.partial) == 0 {
+// lastLine is what happens when the client has closed its side: what it began is a line, unless it
+// was a frame that breaks off.
+func (c *conn) lastLine(ctx context.Context) error {
+	if c.Leaving() || len(c.partial) == 0 {
 		return io.EOF
 	}
 	if c.holds() && c.server.config.Pause >= 0 && !wholeObject(c.partial) {
@@ -244,8 +140,9 @@ func (c *conn) finishLine(ctx context.Context) error {
 	return c.line(ctx, line)
 }
 
-// take splits what was read into lines. A line may begin in one read and end in another.
-func (c *conn) take(ctx context.Context, data []byte) error {
+// Take implements sock.Handler: it splits what was read into lines. A line may begin in one read
+// and end in another.
+func (c *conn) Take(ctx context.Context, data []byte) error {
 	if c.speech == undecided && len(c.partial) == 0 && isTLS(data) {
 		return c.refuse(errTLS)
 	}
@@ -333,20 +230,4 @@ func (c *conn) jsonLine(ctx context.Context, line []byte) error {
 func (c *conn) refuse(err error) error {
 	c.session.Refuse(nil, err)
 	return errRefused
-}
-
-// drain tells the client that the server goes away and ends the connection behind what is in
-// flight. It may be called by any goroutine.
-func (c *conn) drain(e *parley.Error) {
-	c.session.Refuse(nil, e)
-	c.leaving.CompareAndSwap(staying, drained)
-	_ = c.conn.SetReadDeadline(past) // a broken connection ends by itself
-	c.server.sleeper.wake(c)
-}
-
-// Abort closes the connection under whoever uses it. It may be called by any goroutine.
-func (c *conn) Abort() {
-	c.leaving.Store(aborted)
-	c.server.sleeper.wake(c) // before the descriptor can be another's
-	_ = c.conn.Close()
 }

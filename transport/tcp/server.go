@@ -7,13 +7,13 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
-	"runtime/debug"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"parley"
 	"parley/session"
+	"parley/transport/sock"
+	"parley/wire"
 )
 
 // Config is what the TCP transport can be told. The zero value of a field means its default.
@@ -44,30 +44,18 @@ func (c *Config) fill() {
 type Server struct {
 	sessions *session.Server
 	config   Config
-	sleeper  *sleeper
-	ctx      context.Context // bounds what sessions wait for
-	cancel   context.CancelFunc
-	stats    struct{ accepted, refused atomic.Int64 }
-
-	mu       sync.Mutex
-	conns    map[*conn]struct{}
-	draining bool
-
-	open       sync.WaitGroup // connections
-	background sync.WaitGroup // the sweeper
+	conns    *sock.Set
+	refused  atomic.Int64
 }
 
 // NewServer makes a server whose sessions are made by sessions. Drain must be called in the end.
 func NewServer(sessions *session.Server, config Config) (*Server, error) {
 	config.fill()
-	s := &Server{sessions: sessions, config: config, conns: make(map[*conn]struct{})}
-	var err error
-	if s.sleeper, err = newSleeper(); err != nil {
+	conns, err := sock.NewSet()
+	if err != nil {
 		return nil, err
 	}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.background.Go(s.sweep)
-	return s, nil
+	return &Server{sessions: sessions, config: config, conns: conns}, nil
 }
 
 // Stats are a server's counters since it began, and a gauge of now.
@@ -79,9 +67,8 @@ type Stats struct {
 
 // Stats reads the counters.
 func (s *Server) Stats() Stats {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return Stats{Accepted: s.stats.accepted.Load(), Refused: s.stats.refused.Load(), Open: len(s.conns)}
+	accepted, open := s.conns.Count()
+	return Stats{Accepted: accepted, Refused: s.refused.Load(), Open: open}
 }
 
 // Serve accepts connections until the listener is closed, which is no error. Connections go on:
@@ -99,7 +86,7 @@ func (s *Server) Serve(l *net.TCPListener) error {
 			select {
 			case <-time.After(backoff):
 				continue
-			case <-s.ctx.Done():
+			case <-s.conns.Done():
 				return fmt.Errorf("accept: %w", err)
 			}
 		}
@@ -109,102 +96,21 @@ func (s *Server) Serve(l *net.TCPListener) error {
 }
 
 func (s *Server) start(nc *net.TCPConn) {
-	c, err := newConn(s, nc)
-	if err != nil {
+	c := &conn{server: s, opened: time.Now()}
+	if err := s.conns.Prepare(&c.Conn, nc, c); err != nil {
 		_ = nc.Close()
 		return
 	}
-	s.mu.Lock()
-	if s.draining {
-		s.mu.Unlock()
-		_ = nc.Close()
-		return
-	}
-	s.conns[c] = struct{}{}
-	s.open.Add(1)
-	s.mu.Unlock()
-	s.stats.accepted.Add(1)
-	go c.serve(s.ctx)
-}
-
-// sweepEvery is how long nothing must be read from a connection for it to go to sleep, or up to
-// twice as long.
-const sweepEvery = 2 * time.Second
-
-// manyAsleep is how many stacks must have been freed for their memory to be given back at once: the
-// runtime would keep it for a while, and with a hundred thousand idle clients that is gigabytes.
-const manyAsleep = 1000
-
-// sweep finds the connections in which nothing happens and wakes them to go to sleep.
-func (s *Server) sweep() {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
-	fell := 0
-	for {
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if fell >= manyAsleep { // those of the last sweep are asleep by now
-			debug.FreeOSMemory()
-			fell = 0
-		}
-		for _, c := range s.list(false) {
-			reads := c.reads.Load()
-			if reads == c.swept && !c.asleep.Load() {
-				c.drowsy.Store(true)
-				_ = c.conn.SetReadDeadline(past)
-				fell++
-			}
-			c.swept = reads
-		}
-	}
-}
-
-// forget is called when a connection has ended.
-func (s *Server) forget(c *conn) {
-	s.mu.Lock()
-	delete(s.conns, c)
-	s.mu.Unlock()
-	s.open.Done()
+	c.session = s.sessions.New(c, wire.TextBare{})
+	s.conns.Start(&c.Conn)
 }
 
 // Drain tells every client that the server goes away, lets what is in flight be answered, and
 // closes. Connections that are not done when ctx ends are cut. Nothing is left afterwards.
 func (s *Server) Drain(ctx context.Context) {
-	for _, c := range s.list(true) {
+	s.conns.Drain(ctx, func(h sock.Handler) {
 		e := parley.Errorf(parley.Unavailable, "the server is going away; come back in a moment")
 		e.Retry = time.Second + rand.N(4*time.Second) // so that not all come back at once
-		c.drain(e)
-	}
-	done := make(chan struct{})
-	go func() {
-		s.open.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-	case <-ctx.Done():
-		for _, c := range s.list(true) {
-			c.Abort()
-		}
-		s.cancel()
-		<-done
-	}
-	s.cancel()
-	s.background.Wait()
-	s.sleeper.close()
-}
-
-// list lists the connections; last: and lets no more come.
-func (s *Server) list(last bool) []*conn {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.draining = s.draining || last
-	conns := make([]*conn, 0, len(s.conns))
-	for c := range s.conns {
-		conns = append(conns, c)
-	}
-	return conns
+		h.(*conn).session.Refuse(nil, e)
+	})
 }

@@ -1,4 +1,4 @@
-package tcp
+package sock
 
 import (
 	"fmt"
@@ -18,7 +18,7 @@ type sleeper struct {
 	done chan struct{}
 
 	mu     sync.Mutex
-	asleep map[int32]*conn // by descriptor
+	asleep map[int32]*Conn // by descriptor
 	closed bool
 }
 
@@ -31,7 +31,7 @@ func newSleeper() (*sleeper, error) {
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("make an epoll instance: %w", err)
 	}
-	s := &sleeper{fd: fd, file: os.NewFile(uintptr(fd), "epoll"), done: make(chan struct{}), asleep: make(map[int32]*conn)}
+	s := &sleeper{fd: fd, file: os.NewFile(uintptr(fd), "epoll"), done: make(chan struct{}), asleep: make(map[int32]*Conn)}
 	if s.raw, err = s.file.SyscallConn(); err != nil {
 		_ = s.file.Close()
 		return nil, fmt.Errorf("make an epoll instance: %w", err)
@@ -66,7 +66,7 @@ func (s *sleeper) run() {
 
 // add puts a connection to sleep: the caller's goroutine may end, and wake goes on with it. False:
 // it cannot sleep now.
-func (s *sleeper) add(c *conn) bool {
+func (s *sleeper) add(c *Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || c.leaving.Load() != staying {
@@ -88,7 +88,7 @@ func (s *sleeper) add(c *conn) bool {
 }
 
 // wake goes on with a connection if it is asleep.
-func (s *sleeper) wake(c *conn) {
+func (s *sleeper) wake(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.asleep[c.fd] != c {
@@ -99,7 +99,7 @@ func (s *sleeper) wake(c *conn) {
 	_ = c.raw.Control(func(fd uintptr) { // one that is closed is gone from there by itself
 		_ = unix.EpollCtl(s.fd, unix.EPOLL_CTL_DEL, int(fd), nil)
 	})
-	go c.run(c.server.ctx)
+	go c.run(c.set.ctx)
 }
 
 // close ends the sleeper. Nobody must be asleep.

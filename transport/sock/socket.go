@@ -1,4 +1,4 @@
-package tcp
+package sock
 
 import (
 	"errors"
@@ -144,9 +144,9 @@ const (
 	lingerBytes = 1 << 20
 )
 
-// linger closes the connection so that the client can read what was last written: closing with
+// Linger closes the connection so that the client can read what was last written: closing with
 // bytes unread would reset it, and the reset would overtake the answer.
-func (s *socket) linger() {
+func (s *socket) Linger() {
 	if s.conn.CloseWrite() == nil && s.conn.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
 		for left := lingerBytes; left > 0; {
 			p, err := s.read()
