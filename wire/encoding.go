@@ -9,9 +9,15 @@ type Encoding interface {
 	Message(dst []byte, m *parley.Message) []byte
 	Gap(dst []byte, room string, after, next uint64) []byte
 
+	// What a room sends and does not store: the same bytes for every member too. An encoding that
+	// shows none of it appends nothing.
+	Presence(dst []byte, room string, p Presence) []byte
+	Signal(dst []byte, room, from string, body []byte) []byte
+
 	// What answers one session. ref is the client's tag as it wrote it, nil for none.
 	Welcome(dst, ref []byte, w Welcome) []byte
 	Joined(dst, ref []byte, room string, seq uint64) []byte
+	JoinedMembers(dst, ref []byte, room string, seq uint64, users []string, count int) []byte
 	Left(dst, ref []byte, room string) []byte
 	Ack(dst, ref []byte, room string, r parley.Receipt) []byte
 	Page(dst, ref []byte, room string, p parley.Page) []byte
@@ -26,7 +32,15 @@ type RoomEntry struct {
 	Room     string `json:"room"`
 	Seq      uint64 `json:"seq"`      // of its newest message; 0 = none
 	Messages uint64 `json:"messages"` // that are left
-	Members  int    `json:"members"`  // sessions in it now
+	Members  int    `json:"members"`  // users in it now
+}
+
+// Presence is what members that asked are told about who is in a room. It bears one of three
+// things: a change, all users anew, or the count alone.
+type Presence struct {
+	Joined, Left []string // a change: who came and who went, each user once
+	Members      []string // all who are there, in place of what was told before; nil = a change or the count
+	Count        int      // users there now
 }
 
 // Welcome is the answer to a hello.

@@ -90,6 +90,17 @@ func (JSONLines) Joined(dst, ref []byte, room string, seq uint64) []byte {
 	return appendRoomSeq(open(dst, "joined", ref), room, seq)
 }
 
+// JoinedMembers appends the answer to a join that asks for presence: some users may be left out,
+// and where none is named the list is.
+func (JSONLines) JoinedMembers(dst, ref []byte, room string, seq uint64, users []string, count int) []byte {
+	dst = appendRoomSeq(open(dst, "joined", ref), room, seq)
+	dst = dst[:len(dst)-2] // goes on
+	if len(users) > 0 {
+		dst = appendUsers(append(dst, `,"members":`...), users)
+	}
+	return appendCount(dst, count)
+}
+
 // Left appends the answer to a leave.
 func (JSONLines) Left(dst, ref []byte, room string) []byte {
 	dst = open(dst, "left", ref)
@@ -132,7 +143,38 @@ func (JSONLines) Members(dst, ref []byte, room string, users []string, count int
 	dst = open(dst, "members", ref)
 	dst = append(dst, `,"room":`...)
 	dst = appendString(dst, room)
-	dst = append(dst, `,"members":[`...)
+	dst = appendUsers(append(dst, `,"members":`...), users)
+	return appendCount(dst, count)
+}
+
+// Presence appends who came to a room and who went, or all who are there, or how many.
+func (JSONLines) Presence(dst []byte, room string, p Presence) []byte {
+	dst = append(dst, `{"op":"presence","room":`...)
+	dst = appendString(dst, room)
+	switch {
+	case p.Members != nil:
+		dst = appendUsers(append(dst, `,"members":`...), p.Members)
+	case len(p.Joined)+len(p.Left) > 0:
+		dst = appendUsers(append(dst, `,"joined":`...), p.Joined)
+		dst = appendUsers(append(dst, `,"left":`...), p.Left)
+	}
+	return appendCount(dst, p.Count)
+}
+
+// Signal appends a signal; body is compact JSON.
+func (JSONLines) Signal(dst []byte, room, from string, body []byte) []byte {
+	dst = append(dst, `{"op":"signal","room":`...)
+	dst = appendString(dst, room)
+	dst = append(dst, `,"from":`...)
+	dst = appendString(dst, from)
+	dst = append(dst, `,"body":`...)
+	dst = append(dst, body...)
+	return append(dst, '}', '\n')
+}
+
+// appendUsers appends a list of users.
+func appendUsers(dst []byte, users []string) []byte {
+	dst = append(dst, '[')
 	for i, u := range users {
 		if i > 0 {
 			dst = append(dst, ',')
@@ -141,7 +183,12 @@ func (JSONLines) Members(dst, ref []byte, room string, users []string, count int
 		dst = appendString(dst, u)
 		dst = append(dst, '}')
 	}
-	dst = append(dst, `],"count":`...)
+	return append(dst, ']')
+}
+
+// appendCount ends a frame with how many users there are.
+func appendCount(dst []byte, count int) []byte {
+	dst = append(dst, `,"count":`...)
 	dst = strconv.AppendInt(dst, int64(count), 10)
 	return append(dst, '}', '\n')
 }

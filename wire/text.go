@@ -67,6 +67,15 @@ func (textAnswers) Joined(dst, _ []byte, room string, _ uint64) []byte {
 	return answer(dst, "joined ", room)
 }
 
+func (a textAnswers) JoinedMembers(dst, ref []byte, room string, seq uint64, _ []string, _ int) []byte {
+	return a.Joined(dst, ref, room, seq)
+}
+
+// Who comes and goes, and signals, are for programs: plain lines show messages alone.
+func (textAnswers) Presence(dst []byte, _ string, _ Presence) []byte { return dst }
+
+func (textAnswers) Signal(dst []byte, _, _ string, _ []byte) []byte { return dst }
+
 func (textAnswers) Left(dst, _ []byte, _ string) []byte { return dst }
 
 func (textAnswers) Ack(dst, _ []byte, _ string, _ parley.Receipt) []byte { return dst }
