@@ -1,0 +1,1414 @@
+// @ts-check
+/**
+ * The JavaScript client of Parley: it sends messages to rooms, reads them from rooms, and stays
+ * connected while servers come and go. For browsers, and for Node from version 22.
+ *
+ *     const client = connect('http://127.0.0.1:8080', { name: 'ada' });
+ *     const lobby = client.room('lobby', { last: 20 });
+ *     await lobby.send('hello');
+ *     for await (const m of lobby) console.log(m.from, m.body);
+ *
+ * How it is built, from below: a Link is one WebSocket, from its hello to its end. A Core makes
+ * one link after another. What must outlive a link is kept outside of it: messages that are not
+ * acknowledged in the Outbox, a position in each Subscription. Client and Room are what programs
+ * see. Every buffer here has a bound.
+ *
+ * The protocol is described in docs/protocol.md; nothing here knows how a server works.
+ */
+
+/**
+ * @typedef {'connecting' | 'open' | 'offline' | 'closed'} Status
+ *   offline: waiting to try again; closed: for good
+ * @typedef {'text' | 'json' | 'binary'} BodyType
+ * @typedef {{ message: number, frame: number, inflight: number, rooms: number, dedupe_ms: number }} Limits
+ * @typedef {{ user: string }} Member
+ * @typedef {{ room: string, seq: number, messages: number, members: number }} RoomInfo
+ *
+ * @typedef {object} Message
+ * @property {string} room
+ * @property {number} seq its position in the room
+ * @property {number} prev the seq of the room's message before it
+ * @property {string} id as its sender gave it
+ * @property {string} from the sender, in the server's word
+ * @property {Date} at when the server took it
+ * @property {BodyType} type
+ * @property {any} body a string, the JSON value, or a Uint8Array
+ *
+ * @typedef {{ room: string, seq: number, id: string, duplicate: boolean }} Receipt
+ *   says that a message is durable, and where; duplicate: it was there before, under this id
+ *
+ * @typedef {object} Options
+ * @property {string | (() => string | Promise<string>)} [token] a function is called for each try
+ * @property {string} [name] to go by, where the server does not take it from the token
+ * @property {new (url: string, protocols: string[]) => WebSocket} [WebSocket] the global one, if
+ *   none is given
+ * @property {number} [outbox] how many messages may wait for their ack; 1,000
+ * @property {number} [dedupe] milliseconds for which a server that does not say so itself knows
+ *   an id; 600,000
+ * @property {AbortSignal} [signal] closes the client
+ *
+ * @typedef {object} RoomOptions at most one of after, last and since; none = from now on
+ * @property {number} [after] begin behind the message with this seq; 0 = with the oldest
+ * @property {number} [last] begin with this many of the newest
+ * @property {string | Date} [since] begin with those not older: '10m', '24h', or a time
+ * @property {boolean} [presence] tell of members that come and go; false
+ * @property {boolean} [echo] whether to get what this client sends; true
+ *
+ * @typedef {object} ClientEvents
+ * @property {{ status: Status, retryIn?: number, error?: ParleyError }} status retryIn: in
+ *   milliseconds, if it is offline
+ * @property {{ user: string, session: string, limits: Limits }} welcome of each connection
+ * @property {ParleyError} error one that rejects no promise
+ *
+ * @typedef {object} RoomEvents
+ * @property {Message} message
+ * @property {{ after: number, next: number }} gap messages between these two seqs are gone, or may be
+ * @property {{ joined: Member[], left: Member[], count: number }} presence
+ * @property {{ from: string, body: any }} signal
+ * @property {{ seq: number, count?: number, members?: Member[] }} joined also after each reconnect
+ * @property {{ messages: number }} caughtup after a reconnect: what was missed has come
+ * @property {ParleyError} error the room cannot be read (for good), or a signal was refused
+ *
+ * @typedef {Record<string, any>} Frame
+ */
+
+const SUBPROTOCOL = 'parley.v1';
+const MIN_BACKOFF = 250;
+const MAX_BACKOFF = 20_000;
+const WELCOME_WITHIN = 10_000; // from the begin of a try
+const TOKEN_WITHIN = 30_000;
+const ANSWER_WITHIN = 30_000; // of a question, reconnects included
+const BEAT = 5_000;
+const PING_AFTER = 5; // beats without a frame
+const DEAD_AFTER = 7;
+const GOOD_LIFE = 5_000; // a link that lived this long was a good one, whatever came of it
+const MAX_BUFFERED = 1_024; // messages that wait for a consumer
+const RESUME_AT = 256; // of them are left: a slow consumer's room is joined again
+const MAX_QUESTIONS = 1_000;
+const MAX_OWN_IDS = 4_096;
+
+/** An error of the server's, or of this client: code is for programs, message for people. */
+export class ParleyError extends Error {
+  /**
+   * @param {string} code one of the protocol's, or of the client's own: unknown (sent, but not
+   *   acknowledged: it may be stored or not), outbox_full, timeout, closed, lost, aborted
+   * @param {string} message
+   * @param {{ retryMs?: number, cause?: unknown }} [more]
+   */
+  constructor(code, message, { retryMs, cause } = {}) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = 'ParleyError';
+    this.code = code;
+    /** When the server says to come back, in milliseconds. @type {number | undefined} */
+    this.retryMs = retryMs;
+  }
+}
+
+/**
+ * Connects to a server, or to one of several that are all the same to it, which are taken in turn.
+ * It returns at once and connects in the background; `await client.ready` waits for that. It
+ * throws where a URL is none.
+ *
+ * @param {string | URL | (string | URL)[]} url `ws://host/ws`, or `http://host`, which stands for that
+ * @param {Options} [options]
+ * @returns {Client}
+ */
+export function connect(url, options = {}) {
+  return new Client(url, options);
+}
+
+/**
+ * A program's way to a server. It keeps one connection, makes a new one when it is lost, and takes
+ * up there what was under way: no call has to be repeated.
+ */
+export class Client {
+  /** @type {Core} */
+  #core;
+
+  /** Use connect. @param {string | URL | (string | URL)[]} url @param {Options} options */
+  constructor(url, options) {
+    this.#core = new Core((Array.isArray(url) ? url : [url]).map(socketURL), options);
+    /**
+     * The first welcome; rejects if the server refuses this client, or it is closed before.
+     * @type {Promise<ClientEvents['welcome']>}
+     */
+    this.ready = this.#core.ready;
+  }
+
+  get status() { return this.#core.status; }
+
+  /** Who the client is, in the server's word. */
+  get user() { return this.#core.user; }
+
+  /** What the server takes; undefined before the first welcome. */
+  get limits() { return this.#core.limits; }
+
+  /**
+   * Calls fn for each event of a type, until the function that it returns is called.
+   * @template {keyof ClientEvents} K
+   * @param {K} type
+   * @param {(event: ClientEvents[K]) => void} fn
+   */
+  on(type, fn) { return this.#core.events.on(type, fn); }
+
+  /**
+   * Joins a room and stays in it, through lost connections, until Room.leave. A room that this
+   * client is in already is given again, as it is: its options are those of the first call.
+   * @param {string} name
+   * @param {RoomOptions} [options]
+   * @returns {Room}
+   */
+  room(name, options = {}) { return this.#core.room(name, options); }
+
+  /**
+   * Lists rooms by name.
+   * @param {{ after?: string, limit?: number, signal?: AbortSignal }} [options] after: the last
+   *   name of the page before
+   * @returns {Promise<{ rooms: RoomInfo[], more: boolean }>}
+   */
+  rooms({ after, limit, signal } = {}) {
+    return this.#core.ask({ op: 'rooms', after_room: after, limit }, signal, (f) => ({ rooms: f.rooms, more: f.more }));
+  }
+
+  /**
+   * Asks for a sign of life. @param {{ signal?: AbortSignal }} [options]
+   * @returns {Promise<number>} the milliseconds that it took
+   */
+  ping({ signal } = {}) {
+    const begun = performance.now();
+    return this.#core.ask({ op: 'ping' }, signal, () => performance.now() - begun);
+  }
+
+  /**
+   * Takes another name, when what was sent under the old one has its answer.
+   * @param {string} name
+   * @returns {Promise<string>} the name in the server's word
+   */
+  rename(name) { return settled(this.#core.rename(name)); }
+
+  /** Ends the connection and everything that waits: what was sent and not acknowledged rejects. */
+  close() { this.#core.close(); }
+}
+
+/**
+ * A room as one client is in it. Iterating over it, or listening for its messages, gives them in
+ * order and each once, from where client.room said. Where nobody takes them, some 1,000 wait; then
+ * the room is left, and joined again behind the last when they are taken: a slow consumer costs
+ * the server nothing and misses nothing.
+ */
+export class Room {
+  #core;
+  #sub;
+  /** @type {Emitter<RoomEvents>} */
+  #events;
+
+  /** Use client.room. @param {Core} core @param {Subscription} sub @param {Emitter<RoomEvents>} events */
+  constructor(core, sub, events) {
+    this.#core = core;
+    this.#sub = sub;
+    this.#events = events;
+    this.name = sub.room;
+  }
+
+  /** The seq of the last message received, or where to begin; undefined before there is one. */
+  get seq() { return this.#sub.cursor ?? undefined; }
+
+  /**
+   * Calls fn for each event of a type, until the function that it returns is called.
+   * @template {keyof RoomEvents} K
+   * @param {K} type
+   * @param {(event: RoomEvents[K]) => void} fn
+   */
+  on(type, fn) {
+    const off = this.#events.on(type, fn);
+    if (type === 'message') queueMicrotask(() => this.#sub.pump());
+    return off;
+  }
+
+  /**
+   * Sends a message. The promise resolves when it is durable. After a lost connection it is sent
+   * again, under the same id; messages are stored in the order of these calls. It rejects with
+   * what the server refuses for good, with outbox_full, or with unknown where it was sent, no
+   * answer came, and it is too late to send it again.
+   *
+   * @param {any} body a string is text, bytes are binary, anything else is JSON
+   * @param {{ type?: BodyType, id?: string }} [options] id: the key under which it is stored once
+   * @returns {Promise<Receipt>}
+   */
+  send(body, options = {}) { return settled(this.#core.send(this.name, body, options)); }
+
+  /**
+   * Reads a page of the past: the newest, or those next to a position.
+   * @param {{ before?: number, after?: number, limit?: number, signal?: AbortSignal }} [options]
+   * @returns {Promise<{ messages: Message[], more: boolean }>} by rising seq
+   */
+  history({ before, after, limit, signal } = {}) {
+    return this.#core.ask({ op: 'history', room: this.name, before, after, limit }, signal,
+      (f) => ({ messages: f.messages.map(readMessage), more: f.more }));
+  }
+
+  /**
+   * Says who is in the room: up to 200 by name.
+   * @param {{ signal?: AbortSignal }} [options]
+   * @returns {Promise<{ members: Member[], count: number }>}
+   */
+  members({ signal } = {}) {
+    return this.#core.ask({ op: 'members', room: this.name }, signal, (f) => ({ members: f.members, count: f.count }));
+  }
+
+  /**
+   * Tells the other members something that is not stored. Where the room is not joined just now
+   * it is lost, as signals are.
+   * @param {any} body
+   * @returns {boolean} whether it was sent
+   */
+  signal(body) { return this.#sub.signal(body); }
+
+  /** Leaves the room; its iterators end. Sending goes on to work. */
+  leave() { this.#sub.stop(); }
+
+  /**
+   * The room's messages. There is one stream: two iterators share it. Ending a loop leaves the room.
+   * @returns {AsyncIterableIterator<Message>}
+   */
+  [Symbol.asyncIterator]() {
+    const sub = this.#sub;
+    sub.iterated = true;
+    return {
+      next: () => settled(sub.next()),
+      return: async () => {
+        sub.stop();
+        return { value: undefined, done: true };
+      },
+      [Symbol.asyncIterator]() { return this; },
+    };
+  }
+}
+
+/**
+ * Events of one thing. What a listener throws is reported as uncaught, and stops nothing.
+ * @template {object} Events
+ */
+class Emitter {
+  /** @type {Map<keyof Events, Set<{ fn: (event: any) => void }>>} */
+  #listeners = new Map();
+
+  /** @template {keyof Events} K @param {K} type @param {(event: Events[K]) => void} fn @returns {() => void} */
+  on(type, fn) {
+    const listener = { fn };
+    const all = this.#listeners.get(type) ?? new Set();
+    this.#listeners.set(type, all.add(listener));
+    return () => { all.delete(listener); };
+  }
+
+  /** @param {keyof Events} type */
+  heard(type) { return (this.#listeners.get(type)?.size ?? 0) > 0; }
+
+  /** @template {keyof Events} K @param {K} type @param {Events[K]} event */
+  emit(type, event) {
+    for (const { fn } of [...this.#listeners.get(type) ?? []]) {
+      try {
+        fn(event);
+      } catch (err) {
+        queueMicrotask(() => { throw err; });
+      }
+    }
+  }
+}
+
+/**
+ * How long to wait before another try: any time up to a ceiling that doubles, so that clients that
+ * lost the same server do not come back all at once.
+ */
+class Backoff {
+  #tries = 0;
+
+  /** @param {ParleyError} [error] whose hint, if it bears one, is waited for as well */
+  next(error) {
+    const ceiling = Math.min(MAX_BACKOFF, MIN_BACKOFF * 2 ** Math.min(this.#tries++, 16));
+    const hint = Math.min(Math.max(0, error?.retryMs ?? 0), MAX_BACKOFF);
+    return Math.round(Math.random() * ceiling + hint);
+  }
+
+  reset() { this.#tries = 0; }
+}
+
+/**
+ * One WebSocket, from its hello to its end. It tells its owner three things: the welcome, each
+ * frame that answers no question of the link's, and the end, once.
+ *
+ * @typedef {object} Owner
+ * @property {(link: Link, welcome: Frame) => void} welcomed
+ * @property {(link: Link, frame: Frame) => void} received
+ * @property {(link: Link, error: ParleyError, refused: boolean) => void} ended
+ */
+class Link {
+  #ws;
+  #owner;
+  #helloRef = randomText();
+  #welcomed = false;
+  #over = false;
+  #born = performance.now();
+  /** @type {ParleyError | undefined} the server's last error that answers nothing */
+  #fault;
+  /** @type {Map<number, (frame: Frame) => void>} */
+  #asked = new Map();
+  #refs = 0;
+  #quiet = 0;
+  /** @type {any} */
+  #timer;
+
+  /** Whether it was more than a connection made and lost. */
+  useful = false;
+
+  /** @param {WebSocket} ws @param {Frame} hello @param {Owner} owner */
+  constructor(ws, hello, owner) {
+    this.#ws = ws;
+    this.#owner = owner;
+    this.#timer = setTimeout(() => this.end(new ParleyError('lost', 'no welcome came')), WELCOME_WITHIN);
+    ws.onopen = () => this.write(JSON.stringify({ op: 'hello', ...hello, ref: this.#helloRef }));
+    ws.onmessage = (event) => this.#read(event.data);
+    ws.onclose = ({ code, reason }) =>
+      this.end(new ParleyError('lost', `the connection was closed (${code}${reason && ` ${reason}`})`));
+    // Not every WebSocket has a close follow the error of a connection that was never made.
+    ws.onerror = (event) => {
+      const { message, error } = /** @type {{ message?: string, error?: unknown }} */ (event);
+      this.end(new ParleyError('lost', message || 'the connection failed', { cause: error }));
+    };
+  }
+
+  /** @param {string} frame */
+  write(frame) {
+    if (this.#over) return;
+    try {
+      this.#ws.send(frame);
+    } catch (cause) {
+      // Not now: whoever writes is in the midst of something.
+      queueMicrotask(() => this.end(new ParleyError('lost', `cannot write: ${messageOf(cause)}`, { cause })));
+    }
+  }
+
+  /**
+   * Sends an operation; answer gets the frame that bears its ref, unless the link ends before.
+   * @param {Frame} op
+   * @param {(frame: Frame) => void} answer
+   * @returns {() => void} forgets the question
+   */
+  ask(op, answer) {
+    const ref = ++this.#refs;
+    this.#asked.set(ref, answer);
+    this.write(JSON.stringify({ ...op, ref }));
+    return () => { this.#asked.delete(ref); };
+  }
+
+  /** Ends the link now: what a dead connection would still say is not waited for. @param {ParleyError} error */
+  end(error, refused = false) {
+    if (this.#over) return;
+    this.#over = true;
+    this.useful ||= this.#welcomed && performance.now() - this.#born >= GOOD_LIFE;
+    clearTimeout(this.#timer);
+    clearInterval(this.#timer);
+    const ws = this.#ws;
+    ws.onopen = ws.onmessage = ws.onclose = null;
+    ws.onerror = () => {};
+    try {
+      ws.close();
+    } catch {
+      // It was no socket any more.
+    }
+    this.#asked.clear();
+    this.#owner.ended(this, this.#fault ?? error, refused);
+  }
+
+  /** @param {unknown} data */
+  #read(data) {
+    this.#quiet = 0;
+    /** @type {Frame} */
+    let frame;
+    try {
+      frame = JSON.parse(/** @type {string} */ (data));
+      if (typeof frame?.op !== 'string') throw new Error('no op');
+    } catch (cause) {
+      this.end(new ParleyError('lost', 'the server sent what is no frame', { cause }));
+      return;
+    }
+    if (frame.op === 'error' && frame.ref === undefined) {
+      this.#fault = errorOf(frame);
+    }
+    if (!this.#welcomed) {
+      this.#greeted(frame);
+      return;
+    }
+    if (frame.op !== 'error') this.useful = true;
+    const answer = this.#asked.get(frame.ref);
+    if (answer) {
+      this.#asked.delete(frame.ref);
+      answer(frame);
+    } else {
+      this.#owner.received(this, frame);
+    }
+  }
+
+  /** @param {Frame} frame */
+  #greeted(frame) {
+    if (frame.op === 'welcome' && frame.ref === this.#helloRef) {
+      this.#welcomed = true;
+      this.#fault = undefined;
+      clearTimeout(this.#timer);
+      this.#timer = setInterval(() => this.#beat(), BEAT);
+      this.#timer?.unref?.();
+      this.#owner.welcomed(this, frame);
+    } else if (frame.op === 'error') {
+      const error = errorOf(frame);
+      const ours = frame.ref === this.#helloRef;
+      const refused = ['unauthorized', 'denied'].includes(error.code) || (ours && error.code === 'bad_request');
+      if (ours || refused) this.end(error, refused);
+    }
+  }
+
+  // Beats are counted, and no clock is asked, since clocks are set and computers sleep.
+  #beat() {
+    this.#quiet++;
+    if (this.#quiet === PING_AFTER) this.ask({ op: 'ping' }, () => {});
+    if (this.#quiet >= DEAD_AFTER) this.end(new ParleyError('lost', 'the server has gone silent'));
+  }
+}
+
+/**
+ * The messages that are not acknowledged, in the order they are to be stored. What was sent on one
+ * link and not acknowledged is sent on the next: in the same order, under the same ids and before
+ * anything newer.
+ *
+ * Where the server refuses one for now, nothing more is sent until all that is under way has its
+ * answer and a pause has passed; then it goes on from the oldest.
+ *
+ * @typedef {object} Pending
+ * @property {string} ref
+ * @property {string} room
+ * @property {string} id
+ * @property {string} frame
+ * @property {boolean} sent on this link, and not answered
+ * @property {Moment | null} first when it was sent first
+ * @property {string | undefined} user as whom it was sent first
+ * @property {Promise<Receipt>} promise
+ * @property {(r: Receipt) => void} resolve
+ * @property {(e: ParleyError) => void} reject
+ */
+class Outbox {
+  #max;
+  #refs = 0;
+  /** @type {Map<string, Pending>} by ref, in order */
+  #held = new Map();
+  /** @type {Pending[]} those to send on this link, from #head on */
+  #todo = [];
+  #head = 0;
+  #inflight = 0;
+  /** @type {Link | null} */
+  #link = null;
+  /** @type {Limits | undefined} */
+  #limits;
+  /** @type {string | undefined} */
+  #user;
+  #wait = new Backoff();
+  #paused = false; // refused for now: answers are waited for, or the timer is
+  /** @type {any} */
+  #timer = null;
+  #holds = 0;
+
+  /** @param {number} max */
+  constructor(max) { this.#max = max; }
+
+  /** @param {string} room @param {string} id @param {Frame} op @returns {Promise<Receipt>} */
+  put(room, id, op) {
+    if (this.#held.size >= this.#max) {
+      return Promise.reject(new ParleyError('outbox_full', `${this.#max} messages wait for their acknowledgement already`));
+    }
+    const ref = `m-${++this.#refs}`;
+    const { promise, resolve, reject } = deferred();
+    /** @type {Pending} */
+    const p = { ref, room, id, frame: JSON.stringify({ ...op, ref }), sent: false, first: null, user: undefined, promise, resolve, reject };
+    this.#held.set(ref, p);
+    this.#todo.push(p);
+    this.flush();
+    return promise;
+  }
+
+  /** @param {Link} link @param {Limits} limits @param {string} user */
+  attach(link, limits, user) {
+    this.#link = link;
+    this.#limits = limits;
+    this.#user = user;
+    this.flush();
+  }
+
+  /** Takes back what was sent on a link that has ended. */
+  detach() {
+    this.#link = null;
+    this.#inflight = 0;
+    for (const p of this.#held.values()) p.sent = false;
+    this.#again();
+    this.expire();
+  }
+
+  /** @param {string} user */
+  renamed(user) { this.#user = user; }
+
+  /** Gives up what could be stored twice if it were sent again. */
+  expire() {
+    for (const p of this.#held.values()) {
+      if (!p.sent && this.#late(p)) {
+        this.#settle(p, unknown('and it is too late to send it again'));
+      }
+    }
+  }
+
+  flush() {
+    const link = this.#link;
+    const limits = this.#limits;
+    if (!link || !limits) return;
+    if (this.#paused) {
+      if (this.#timer || this.#inflight > 0) return;
+      this.#paused = false;
+      this.#again();
+    }
+    for (; this.#head < this.#todo.length && this.#inflight < limits.inflight; this.#head++) {
+      const p = this.#todo[this.#head];
+      if (!this.#held.has(p.ref)) continue;
+      if (this.#holds > 0 && !p.first) break;
+      if (tooLong(p.frame, limits.frame)) {
+        this.#settle(p, new ParleyError('too_large', `the message is longer, as it is sent, than the ${limits.frame} bytes that the server takes`));
+        continue;
+      }
+      if (this.#late(p)) {
+        this.#settle(p, unknown('and it is too late to send it again'));
+        continue;
+      }
+      if (p.first && p.user !== this.#user) {
+        this.#settle(p, unknown('and the server now calls this client by another name'));
+        continue;
+      }
+      p.first ??= now();
+      p.user = this.#user;
+      p.sent = true;
+      this.#inflight++;
+      link.write(p.frame);
+    }
+    if (this.#head >= this.#todo.length) {
+      this.#todo = [];
+      this.#head = 0;
+    }
+  }
+
+  /** @param {Frame} frame that bears a ref of this outbox */
+  answer(frame) {
+    const p = this.#held.get(frame.ref);
+    if (!p || !p.sent) return;
+    p.sent = false;
+    this.#inflight--;
+    if (frame.op === 'ack') {
+      this.#wait.reset();
+      this.#settle(p, { room: frame.room, seq: frame.seq, id: p.id, duplicate: frame.duplicate === true });
+    } else {
+      const error = errorOf(frame);
+      if (temporary(error)) {
+        this.#pause(error);
+      } else {
+        this.#settle(p, error);
+      }
+    }
+    this.flush();
+  }
+
+  /**
+   * Waits for the answers to all that was sent, and has nothing new sent until done has settled.
+   * @template T
+   * @param {() => Promise<T>} done
+   */
+  async between(done) {
+    this.#holds++;
+    try {
+      await Promise.allSettled([...this.#held.values()].filter((p) => p.first).map((p) => p.promise));
+      return await done();
+    } finally {
+      this.#holds--;
+      this.flush();
+    }
+  }
+
+  /** Fails everything. @param {ParleyError} error */
+  close(error) {
+    this.#link = null;
+    clearTimeout(this.#timer);
+    for (const p of this.#held.values()) {
+      this.#settle(p, p.first ? unknown('before the client was closed', error) : error);
+    }
+  }
+
+  /** @param {Pending} p */
+  #late(p) {
+    // A tenth of the window is for the way and the clocks.
+    return p.first !== null && this.#limits !== undefined && since(p.first) > this.#limits.dedupe_ms * 0.9;
+  }
+
+  /** @param {ParleyError} error */
+  #pause(error) {
+    if (this.#paused) return; // one pause for all that were refused together
+    this.#paused = true;
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      this.flush();
+    }, this.#wait.next(error));
+    this.#timer?.unref?.();
+  }
+
+  #again() {
+    this.#todo = [...this.#held.values()].filter((p) => !p.sent);
+    this.#head = 0;
+  }
+
+  /** @param {Pending} p @param {Receipt | ParleyError} outcome */
+  #settle(p, outcome) {
+    this.#held.delete(p.ref);
+    if (outcome instanceof Error) p.reject(outcome);
+    else p.resolve(outcome);
+  }
+}
+
+/**
+ * A place in a room: a cursor, and what came beyond what the consumer has taken. Links come and go
+ * under it.
+ *
+ * @typedef {{ [K in keyof RoomEvents]: { type: K, event: RoomEvents[K] } }[keyof RoomEvents]} Item
+ */
+class Subscription {
+  #core;
+  #options;
+  #events;
+  /** @type {'away' | 'joining' | 'member' | 'leaving' | 'stopped'} */
+  #state = 'away';
+  /** @type {Link | null} */
+  #link = null;
+  #joins = 0;
+  /** @type {number | null} the room's newest when it was joined first; counts until there is a cursor */
+  #floor = null;
+  /** @type {Moment | null} when it was joined first */
+  #asked = null;
+  /** @type {Item[]} */
+  #queue = [];
+  #parked = false; // the consumer is slow: not to be joined for now
+  #pumping = false;
+  /** @type {{ resolve: (r: IteratorResult<Message>) => void, reject: (e: ParleyError) => void }[]} */
+  #waiters = [];
+  /** @type {ParleyError | undefined} why it is stopped, if it was not asked to */
+  #fault;
+  #wait = new Backoff();
+  /** @type {any} */
+  #timer;
+  /** @type {number | null} the messages since the link was lost, until they have all come */
+  #missed = null;
+  #target = 0; // with this seq they have
+
+  /** @type {number | null} the seq of the last message received, or where to go on */
+  cursor;
+  /** Whether an iterator takes the messages; else they go to the listeners as they come. */
+  iterated = false;
+
+  /** @param {Core} core @param {string} room @param {RoomOptions} options @param {Emitter<RoomEvents>} events */
+  constructor(core, room, options, events) {
+    this.#core = core;
+    this.room = room;
+    this.#options = options;
+    this.#events = events;
+    this.cursor = options.after ? options.after : null;
+  }
+
+  /** @param {Link} link a new one */
+  connected(link) {
+    this.#link = link;
+    this.#join();
+  }
+
+  /** The link has ended. */
+  lost() {
+    this.#link = null;
+    clearTimeout(this.#timer);
+    if (this.#state === 'stopped') return;
+    this.#state = 'away';
+    if (this.#joins > 0) this.#missed ??= 0;
+  }
+
+  /** Leaves for good. @param {ParleyError} [fault] if it was not asked for */
+  stop(fault) {
+    if (this.#state === 'stopped') return;
+    if (this.#link && (this.#state === 'joining' || this.#state === 'member')) {
+      this.#link.ask({ op: 'leave', room: this.room }, () => {});
+    }
+    clearTimeout(this.#timer);
+    this.#state = 'stopped';
+    this.#fault = fault;
+    this.#core.forget(this);
+    if (fault) {
+      this.#events.emit('error', fault);
+    } else {
+      this.#queue = [];
+    }
+    this.#finish();
+  }
+
+  /** @param {any} body */
+  signal(body) {
+    if (this.#state !== 'member' || !this.#link) return false;
+    const frame = JSON.stringify({ op: 'signal', room: this.room, body, ref: `signal:${this.room}` });
+    if (tooLong(frame, this.#core.limits?.frame ?? 0)) {
+      this.#events.emit('error', new ParleyError('too_large', 'the signal is longer than the server takes'));
+      return false;
+    }
+    this.#link.write(frame);
+    return true;
+  }
+
+  /** @returns {Promise<IteratorResult<Message>>} */
+  next() {
+    return new Promise((resolve, reject) => {
+      this.#waiters.push({ resolve, reject });
+      this.pump();
+      this.#finish();
+    });
+  }
+
+  /** @param {Frame} frame about this room */
+  received(frame) {
+    if (this.#state !== 'member') return; // the server had not read the leave yet
+    switch (frame.op) {
+      case 'message':
+        this.#deliver(frame);
+        break;
+      case 'gap':
+        this.#gap(frame.next);
+        break;
+      case 'presence':
+        this.#events.emit('presence', { joined: frame.joined ?? [], left: frame.left ?? [], count: frame.count });
+        break;
+      case 'signal':
+        this.#events.emit('signal', { from: frame.from, body: frame.body });
+        break;
+    }
+  }
+
+  /** @param {ParleyError} error */
+  refusedSignal(error) { this.#events.emit('error', error); }
+
+  /** Hands out what is queued, while somebody takes it. */
+  pump() {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    while (this.#queue.length > 0 && (this.#waiters.length > 0 || (!this.iterated && this.#events.heard('message')))) {
+      const item = /** @type {Item} */ (this.#queue.shift());
+      if (item.type === 'message') this.#waiters.shift()?.resolve({ value: item.event, done: false });
+      this.#events.emit(item.type, item.event);
+    }
+    this.#pumping = false;
+    if (this.#parked && this.#queue.length <= RESUME_AT) {
+      this.#parked = false;
+      this.#join();
+    }
+  }
+
+  #join() {
+    if (this.#state !== 'away' || this.#parked || !this.#link) return;
+    clearTimeout(this.#timer);
+    this.#state = 'joining';
+    const op = { op: 'join', room: this.room, ...this.#start(), presence: this.#options.presence ? true : undefined };
+    this.#asked ??= now();
+    this.#link.ask(op, (frame) => {
+      if (this.#state !== 'joining') return;
+      if (frame.op === 'error') this.#refused(errorOf(frame));
+      else this.#joined(frame);
+    });
+  }
+
+  /** Where to begin. */
+  #start() {
+    if (this.cursor !== null) return { after: this.cursor };
+    const { after, last, since: from } = this.#options;
+    if (from === undefined) return { after, last };
+    if (from instanceof Date) return { since: from.toISOString() };
+    return { since: this.#asked ? longer(from, since(this.#asked)) : from };
+  }
+
+  /** @param {ParleyError} error */
+  #refused(error) {
+    if (!temporary(error)) {
+      this.#state = 'away'; // there is nothing to leave
+      this.stop(error);
+      return;
+    }
+    this.#state = 'away';
+    this.#timer = setTimeout(() => this.#join(), this.#wait.next(error));
+    this.#timer?.unref?.();
+  }
+
+  /** @param {Frame} frame */
+  #joined({ seq, count, members }) {
+    this.#state = 'member';
+    this.#wait.reset();
+    this.#joins++;
+    const { after, last, since: from } = this.#options;
+    const live = after === undefined && last === undefined && from === undefined;
+    if (this.cursor === null && (live || seq === 0)) this.cursor = seq; // from here on nothing may be missed
+    this.#floor ??= seq;
+    this.#target = seq;
+    this.#events.emit('joined', { seq, count, members });
+    this.#caughtUp();
+  }
+
+  /** @param {Frame} frame */
+  #deliver(frame) {
+    if (this.cursor !== null && frame.seq <= this.cursor) return;
+    /** @type {Message} */
+    let message;
+    try {
+      message = readMessage(frame);
+    } catch (cause) {
+      this.stop(new ParleyError('internal', 'a message that this client cannot read', { cause }));
+      return;
+    }
+    // A room that was empty at a live start may have had messages once: its first one has a prev
+    // that nobody missed.
+    const before = this.cursor ?? this.#floor ?? 0;
+    if ((before > 0 || this.#joins > 1) && frame.prev > before) {
+      if (!this.#push({ type: 'gap', event: { after: before, next: frame.seq } })) return;
+      this.cursor = frame.seq - 1;
+    }
+    if (this.#options.echo !== false || !this.#core.wrote(message)) {
+      if (!this.#push({ type: 'message', event: message })) return;
+      if (this.#missed !== null) this.#missed++;
+    }
+    this.cursor = frame.seq;
+    this.#caughtUp();
+    this.pump();
+  }
+
+  /** The server says that messages before next are gone. @param {number} next */
+  #gap(next) {
+    if (this.cursor === null || next <= this.cursor + 1) return;
+    if (!this.#push({ type: 'gap', event: { after: this.cursor, next } })) return;
+    this.cursor = next - 1;
+    this.#caughtUp();
+    this.pump();
+  }
+
+  #caughtUp() {
+    if (this.#missed === null || this.#state !== 'member' || (this.cursor ?? -1) < this.#target) return;
+    this.#queue.push({ type: 'caughtup', event: { messages: this.#missed } });
+    this.#missed = null;
+    this.pump();
+  }
+
+  /**
+   * Queues an item. Where there is no room for it the room is left: the cursor stays, and what is
+   * behind it will be asked for again.
+   * @param {Item} item
+   */
+  #push(item) {
+    if (this.#queue.length < MAX_BUFFERED) {
+      this.#queue.push(item);
+      return true;
+    }
+    this.#parked = true;
+    this.#state = 'leaving';
+    this.#link?.ask({ op: 'leave', room: this.room }, () => {
+      if (this.#state !== 'leaving') return;
+      this.#state = 'away';
+      this.#join();
+    });
+    return false;
+  }
+
+  /** Tells those who wait that nothing more comes. */
+  #finish() {
+    if (this.#state !== 'stopped' || this.#queue.length > 0) return;
+    for (const { resolve, reject } of this.#waiters.splice(0)) {
+      if (this.#fault) reject(this.#fault);
+      else resolve({ value: undefined, done: true });
+    }
+  }
+}
+
+/**
+ * What a client does: it makes one link after another and has everything go on there. At any time
+ * it has a link, or is trying to make one, or has a timer to do so, or is closed.
+ */
+class Core {
+  #urls;
+  #options;
+  #Socket;
+  #turn = 0; // of the URLs
+  #failed = 0; // of them since the last pause
+  #tries = 0; // so that a try that was given up is known as such
+  /** @type {Link | null} being made, or open */
+  #link = null;
+  /** @type {any} */
+  #timer;
+  #wait = new Backoff();
+  /** @type {ParleyError | undefined} */
+  #fault;
+  /** @type {string | undefined} */
+  #name;
+  #prefix = `${randomText()}-`; // of all ids that this client makes
+  #ids = 0;
+  /** @type {Set<string>} of ids given by the caller, the newest */
+  #ownIds = new Set();
+  /** @type {Set<string>} whom the server called us: one, or a few */
+  #users = new Set();
+  /** @type {Map<string, { sub: Subscription, room: Room }>} */
+  #rooms = new Map();
+  /** @type {Set<(link: Link) => void>} */
+  #questions = new Set();
+  /** @type {(e: ParleyError) => void} */
+  #failReady;
+  /** @type {(w: ClientEvents['welcome']) => void} */
+  #resolveReady;
+  /** @type {Outbox} */
+  #outbox;
+  #unlisten;
+
+  /** @type {Emitter<ClientEvents>} */
+  events = new Emitter();
+  /** @type {Status} */
+  status = 'connecting';
+  /** @type {string | undefined} */
+  user;
+  /** @type {Limits | undefined} */
+  limits;
+
+  /** @param {string[]} urls @param {Options} options */
+  constructor(urls, options) {
+    const Socket = options.WebSocket ?? globalThis.WebSocket;
+    if (urls.length === 0) throw new ParleyError('bad_request', 'no URL to connect to');
+    if (!Socket) throw new ParleyError('bad_request', 'there is no WebSocket here: Node has one from version 22, or give one');
+    this.#urls = urls;
+    this.#options = options;
+    this.#Socket = Socket;
+    this.#name = options.name;
+    this.#outbox = new Outbox(options.outbox ?? 1_000);
+    const { promise, resolve, reject } = deferred();
+    this.ready = /** @type {Promise<ClientEvents['welcome']>} */ (settled(promise));
+    this.#resolveReady = resolve;
+    this.#failReady = reject;
+    this.#unlisten = [
+      listen(globalThis, 'online', () => this.#online()),
+      listen(globalThis, 'offline', () => this.#link?.end(new ParleyError('lost', 'this computer is offline'))),
+      listen(options.signal, 'abort', () => this.close()),
+    ];
+    if (options.signal?.aborted) this.close();
+    else this.#connect();
+  }
+
+  close() { this.#close(new ParleyError('closed', 'the client is closed')); }
+
+  /** @param {string} name @param {RoomOptions} options */
+  room(name, options) {
+    const room = String(name).normalize('NFC');
+    const known = this.#rooms.get(room);
+    if (known) return known.room;
+    const starts = [options.after, options.last, options.since].filter((start) => start !== undefined);
+    if (starts.length > 1) throw new ParleyError('bad_request', 'at most one of after, last and since');
+    /** @type {Emitter<RoomEvents>} */
+    const events = new Emitter();
+    const sub = new Subscription(this, room, options, events);
+    const made = new Room(this, sub, events);
+    if (this.#fault) {
+      sub.stop(this.#fault.code === 'closed' ? undefined : this.#fault);
+      return made;
+    }
+    this.#rooms.set(room, { sub, room: made });
+    // A turn later, so that the caller's listeners are there.
+    queueMicrotask(() => {
+      if (this.#rooms.get(room)?.sub === sub && this.status === 'open' && this.#link) sub.connected(this.#link);
+    });
+    return made;
+  }
+
+  /** @param {Subscription} sub */
+  forget(sub) {
+    if (this.#rooms.get(sub.room)?.sub === sub) this.#rooms.delete(sub.room);
+  }
+
+  /** @param {string} room @param {any} body @param {{ type?: BodyType, id?: string }} options */
+  send(room, body, { type, id }) {
+    if (this.#fault) return Promise.reject(this.#fault);
+    if (id !== undefined && !/^[ -~]{1,128}$/.test(id)) {
+      return Promise.reject(new ParleyError('bad_request', 'an id is 1 to 128 printable characters of ASCII'));
+    }
+    try {
+      const key = id ?? `${this.#prefix}${(++this.#ids).toString(36)}`;
+      const sent = this.#outbox.put(room, key, { op: 'send', room, ...writeBody(body, type), id: key });
+      if (id !== undefined) this.#own(id);
+      return sent;
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** Whether a message is this client's own. An id can be copied by anyone, so the sender counts too. @param {Message} m */
+  wrote(m) {
+    return this.#users.has(m.from) && (m.id.startsWith(this.#prefix) || this.#ownIds.has(m.id));
+  }
+
+  /**
+   * Asks the server something that may be asked again, on the next link, if this one ends first.
+   * @template T
+   * @param {Frame} op
+   * @param {AbortSignal | undefined} signal
+   * @param {(frame: Frame) => T} read
+   * @returns {Promise<T>}
+   */
+  ask(op, signal, read) {
+    return settled(new Promise((resolve, reject) => {
+      if (this.#fault) throw this.#fault;
+      if (signal?.aborted) throw aborted(signal);
+      if (this.#questions.size >= MAX_QUESTIONS) {
+        throw new ParleyError('outbox_full', `${MAX_QUESTIONS} questions wait for their answer already`);
+      }
+      let forget = () => {};
+      /** @type {Link | undefined} */
+      let on;
+      const done = () => {
+        clearTimeout(timer);
+        unlisten();
+        forget();
+        this.#questions.delete(put);
+        this.#failures.delete(put);
+      };
+      /** @param {ParleyError} error */
+      const fail = (error) => {
+        done();
+        reject(error);
+      };
+      const timer = setTimeout(() => fail(new ParleyError('timeout', `no answer came to ${op.op}`)), ANSWER_WITHIN);
+      const unlisten = listen(signal, 'abort', () => fail(aborted(signal)));
+      /** @param {Link} link */
+      const put = (link) => {
+        if (on === link) return; // asked by a listener of this very welcome
+        on = link;
+        forget = link.ask(op, (frame) => {
+          done();
+          try {
+            if (frame.op === 'error') throw errorOf(frame);
+            resolve(read(frame));
+          } catch (error) {
+            reject(error);
+          }
+        });
+      };
+      this.#questions.add(put);
+      this.#failures.set(put, fail);
+      if (this.status === 'open' && this.#link) put(this.#link);
+    }));
+  }
+
+  /** @type {Map<(link: Link) => void, (e: ParleyError) => void>} */
+  #failures = new Map();
+
+  /** @param {string} name */
+  rename(name) {
+    // What was sent under the old name could be stored again under the new one.
+    return this.#outbox.between(async () => {
+      const token = await this.#token();
+      return this.ask({ op: 'hello', name, token }, undefined, (frame) => {
+        this.#name = name;
+        this.#named(frame);
+        this.#outbox.renamed(frame.user);
+        return /** @type {string} */ (frame.user);
+      });
+    });
+  }
+
+  async #connect() {
+    const turn = ++this.#tries;
+    const url = this.#urls[this.#turn++ % this.#urls.length];
+    this.#setStatus({ status: 'connecting' });
+    try {
+      const token = await this.#token();
+      if (turn !== this.#tries) return;
+      this.#link = new Link(new this.#Socket(url, [SUBPROTOCOL]), { name: this.#name, token }, {
+        welcomed: (link, frame) => this.#welcomed(link, frame),
+        received: (link, frame) => this.#received(frame),
+        ended: (link, error, refused) => this.#ended(link, error, refused),
+      });
+    } catch (cause) {
+      if (turn !== this.#tries) return;
+      const error = cause instanceof ParleyError ? cause : new ParleyError('lost', `cannot connect: ${messageOf(cause)}`, { cause });
+      this.#retry(error);
+    }
+  }
+
+  /** @returns {Promise<string | undefined>} */
+  async #token() {
+    const { token } = this.#options;
+    if (typeof token !== 'function') return token;
+    /** @type {any} */
+    let timer;
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => reject(new ParleyError('timeout', 'no token came')), TOKEN_WITHIN);
+    });
+    try {
+      return /** @type {string} */ (await Promise.race([token(), late]));
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** @param {Link} link @param {Frame} frame */
+  #welcomed(link, frame) {
+    this.#failed = 0;
+    /** @type {Limits} */
+    const limits = {
+      message: 65_536, frame: 262_144, inflight: 256, rooms: 64, dedupe_ms: this.#options.dedupe ?? 600_000, ...frame.limits,
+    };
+    this.limits = limits;
+    this.#named(frame);
+    this.#setStatus({ status: 'open' });
+    const welcome = { user: frame.user, session: frame.session, limits };
+    this.events.emit('welcome', welcome);
+    this.#resolveReady(welcome);
+    // A listener may have closed the client, or made the link end.
+    for (const { sub } of [...this.#rooms.values()]) if (this.#link === link) sub.connected(link);
+    for (const put of [...this.#questions]) if (this.#link === link) put(link);
+    if (this.#link === link) this.#outbox.attach(link, limits, frame.user);
+  }
+
+  /** @param {Frame} frame a welcome */
+  #named({ user }) {
+    this.user = user;
+    this.#users.add(user);
+    // A name that the server made is kept: to be the same sender after a reconnect makes ids work.
+    if (this.#name === undefined && this.#options.token === undefined) this.#name = user;
+  }
+
+  /** @param {Frame} frame */
+  #received(frame) {
+    const { ref, room } = frame;
+    if (typeof ref === 'string' && ref.startsWith('m-')) {
+      this.#outbox.answer(frame);
+    } else if (typeof ref === 'string' && ref.startsWith('signal:')) {
+      this.#rooms.get(ref.slice('signal:'.length))?.sub.refusedSignal(errorOf(frame));
+    } else if (frame.op === 'error') {
+      if (ref === undefined) this.events.emit('error', errorOf(frame));
+    } else if (typeof room === 'string') {
+      this.#rooms.get(room)?.sub.received(frame);
+    }
+  }
+
+  /** @param {Link} link @param {ParleyError} error @param {boolean} refused */
+  #ended(link, error, refused) {
+    if (this.#link !== link) return;
+    this.#link = null;
+    if (refused) {
+      this.#close(error);
+      return;
+    }
+    if (link.useful) this.#wait.reset();
+    const open = this.status === 'open';
+    this.#retry(error, open);
+  }
+
+  /** Tries the next URL at once, or again in a while. @param {ParleyError} error */
+  #retry(error, pause = false) {
+    this.#tries++; // what is under way is stale
+    this.#failed++;
+    if (this.#failed < this.#urls.length && !pause) {
+      this.#connect();
+      return;
+    }
+    this.#failed = 0;
+    this.#outbox.detach();
+    for (const { sub } of [...this.#rooms.values()]) sub.lost();
+    const retryIn = this.#wait.next(error);
+    this.#timer = setTimeout(() => this.#connect(), retryIn); // it keeps Node running: the client lives
+    this.#setStatus({ status: 'offline', retryIn, error });
+  }
+
+  #online() {
+    if (this.status !== 'offline') return;
+    clearTimeout(this.#timer);
+    this.#wait.reset();
+    this.#connect();
+  }
+
+  /** @param {ParleyError} error */
+  #close(error) {
+    if (this.#fault) return;
+    this.#fault = error;
+    this.#tries++;
+    clearTimeout(this.#timer);
+    for (const stop of this.#unlisten) stop();
+    const link = this.#link;
+    this.#link = null;
+    link?.end(error);
+    const asked = error.code === 'closed';
+    for (const { sub } of [...this.#rooms.values()]) {
+      sub.lost();
+      sub.stop(asked ? undefined : error);
+    }
+    for (const fail of [...this.#failures.values()]) fail(error);
+    this.#outbox.close(error);
+    this.#failReady(error);
+    this.#setStatus(asked ? { status: 'closed' } : { status: 'closed', error });
+    if (!asked) this.events.emit('error', error);
+  }
+
+  /** @param {ClientEvents['status']} event */
+  #setStatus(event) {
+    if (this.status === event.status) return;
+    this.status = event.status;
+    this.events.emit('status', event);
+  }
+
+  /** @param {string} id */
+  #own(id) {
+    if (this.#ownIds.size >= MAX_OWN_IDS) {
+      const [oldest] = this.#ownIds;
+      this.#ownIds.delete(oldest);
+    }
+    this.#ownIds.add(id);
+  }
+}
+
+/** @typedef {{ wall: number, steady: number }} Moment */
+
+/** @returns {Moment} */
+function now() { return { wall: Date.now(), steady: performance.now() }; }
+
+/**
+ * The milliseconds since a moment: one clock stands still while the computer sleeps, the other can
+ * be set back.
+ * @param {Moment} moment
+ */
+function since({ wall, steady }) { return Math.max(Date.now() - wall, performance.now() - steady); }
+
+/** @returns {{ promise: Promise<any>, resolve: (value: any) => void, reject: (error: ParleyError) => void }} */
+function deferred() {
+  /** @type {any} */
+  let resolve;
+  /** @type {any} */
+  let reject;
+  const promise = new Promise((yes, no) => {
+    resolve = yes;
+    reject = no;
+  });
+  return { promise, resolve, reject };
+}
+
+/**
+ * A promise whose rejection nobody has to look at: a program may send and not wait.
+ * @template T
+ * @param {Promise<T>} promise
+ */
+function settled(promise) {
+  promise.catch(() => {});
+  return promise;
+}
+
+/** @param {any} target @param {string} type @param {() => void} fn @returns {() => void} */
+function listen(target, type, fn) {
+  if (typeof target?.addEventListener !== 'function') return () => {};
+  target.addEventListener(type, fn);
+  return () => target.removeEventListener(type, fn);
+}
+
+/** @param {AbortSignal | undefined} signal */
+function aborted(signal) { return new ParleyError('aborted', 'given up by the caller', { cause: signal?.reason }); }
+
+/** @param {string} why @param {ParleyError} [cause] */
+function unknown(why, cause) {
+  return new ParleyError('unknown', `sent, but not acknowledged, ${why}: it may be stored or not`, { cause });
+}
+
+/** @param {Frame} frame */
+function errorOf({ code, message, retry_ms }) {
+  return new ParleyError(String(code), String(message), { retryMs: retry_ms });
+}
+
+/** @param {unknown} error */
+function messageOf(error) { return error instanceof Error ? error.message : String(error); }
+
+/** Whether the server may answer otherwise when it is asked again later. @param {ParleyError} error */
+function temporary({ code }) { return code === 'unavailable' || code === 'rate_limited'; }
+
+/** @param {string | URL} given */
+function socketURL(given) {
+  /** @type {URL} */
+  let url;
+  try {
+    url = new URL(given, globalThis.location?.href);
+  } catch (cause) {
+    throw new ParleyError('bad_request', `not a URL: ${given}`, { cause });
+  }
+  const http = /^https?:$/.test(url.protocol);
+  if (!http && !/^wss?:$/.test(url.protocol)) {
+    throw new ParleyError('bad_request', `neither ws:, wss:, http: nor https: ${given}`);
+  }
+  if (url.pathname === '/' || (http && !url.pathname.endsWith('/ws'))) {
+    url.pathname = `${url.pathname.replace(/\/$/, '')}/ws`;
+  }
+  url.hash = '';
+  return url.href.replace(/^http/, 'ws');
+}
+
+/** @param {Frame} frame @returns {Message} */
+function readMessage({ room, seq, prev, id, from, at, type, body }) {
+  return { room, seq, prev, id, from, at: new Date(at), type, body: type === 'binary' ? fromBase64(body) : body };
+}
+
+/** @param {any} body @param {BodyType} [type] */
+function writeBody(body, type) {
+  const bytes = body instanceof ArrayBuffer ? new Uint8Array(body)
+    : ArrayBuffer.isView(body) ? new Uint8Array(body.buffer, body.byteOffset, body.byteLength) : null;
+  type ??= typeof body === 'string' ? 'text' : bytes ? 'binary' : 'json';
+  if (type === 'text' && typeof body === 'string') return { body };
+  if (type === 'binary' && bytes) return { type, body: toBase64(bytes) };
+  if (type === 'json') {
+    try {
+      if (JSON.stringify(body) !== undefined) return { type, body };
+    } catch (cause) {
+      throw new ParleyError('bad_request', `the body cannot be written as JSON: ${messageOf(cause)}`, { cause });
+    }
+  }
+  throw new ParleyError('bad_request', `the body is not ${type}`);
+}
+
+/** @param {Uint8Array} bytes */
+function toBase64(bytes) {
+  let binary = '';
+  for (let i = 0; i < bytes.length; i += 0x8000) binary += String.fromCharCode(...bytes.subarray(i, i + 0x8000));
+  return btoa(binary);
+}
+
+/** @param {string} text */
+function fromBase64(text) { return Uint8Array.from(atob(text), (c) => c.charCodeAt(0)); }
+
+/** @param {string} text @param {number} bytes */
+function tooLong(text, bytes) {
+  return text.length * 3 > bytes && new TextEncoder().encode(text).length > bytes;
+}
+
+/**
+ * A duration and some more, so that it reaches back to the same time as before; a time stays.
+ * @param {string} duration such as 1h30m
+ * @param {number} ms
+ */
+function longer(duration, ms) {
+  if (!/^((\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h))+$/.test(duration)) return duration;
+  /** @type {Record<string, number>} */
+  const units = { ns: 1e-6, us: 1e-3, µs: 1e-3, ms: 1, s: 1e3, m: 6e4, h: 36e5 };
+  let sum = ms;
+  for (const [, count, unit] of duration.matchAll(/([\d.]+)(ns|us|µs|ms|s|m|h)/g)) sum += Number(count) * units[unit];
+  return `${Math.ceil(sum)}ms`;
+}
+
+/** 16 letters that nobody can guess. */
+function randomText() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => 'abcdefghijklmnopqrstuvwxyz234567'[b & 31]).join('');
+}
