@@ -13,6 +13,9 @@
 // lasts. Nobody else waits for it, and it costs no memory but its cursor and the rest of one
 // message.
 //
+// What is not of the log, presence and signals, is written between messages by the same flushers
+// and to those members alone that can take it now; see presence, signals and round.
+//
 // The package knows nothing of operations, names or grants. Locks are taken in the order
-// Outlet.mu, shard.mu, Room.mu; none is held over a wait.
+// Outlet.mu, Room.mu, flushers.mu; none is held over a wait.
 package room

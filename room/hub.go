@@ -117,6 +117,10 @@ type Joining struct {
 	// Joined, if not nil, appends the answer to the join: it is written before any message of the
 	// room. seq is the room's newest at that moment.
 	Joined func(enc wire.Encoding, dst []byte, seq uint64) []byte
+
+	// Present, if not nil, asks for presence frames: it appends the answer in Joined's place. There
+	// are count users, their names are nil if they are more than MaxNamed.
+	Present func(enc wire.Encoding, dst []byte, seq uint64, users []string, count int) []byte
 }
 
 // Join makes a session a member of a room.
@@ -130,16 +134,19 @@ func (h *Hub) Join(ctx context.Context, o *Outlet, j Joining) (*Member, error) {
 		h.release(r)
 		return nil, err
 	}
-	m := &Member{room: r, out: o, echo: j.Echo, exact: exact}
+	m := &Member{room: r, out: o, echo: j.Echo, watches: j.Present != nil, exact: exact}
 	o.mu.Lock()
 	if o.off() {
 		o.mu.Unlock()
 		h.release(r)
 		return nil, context.Canceled
 	}
-	seq := r.add(m, after, !j.Start.Replays())
+	seq, all := r.add(m, after, !j.Start.Replays())
 	o.members = append(o.members, m)
-	if j.Joined != nil {
+	switch {
+	case j.Present != nil:
+		o.replies = j.Present(o.enc, o.replies, seq, all.Members, all.Count)
+	case j.Joined != nil:
 		o.replies = j.Joined(o.enc, o.replies, seq)
 	}
 	o.mu.Unlock()
@@ -181,7 +188,8 @@ func (h *Hub) Watch(ctx context.Context, room string) (*Watch, error) {
 // Close ends the watch. It may be called more than once.
 func (w *Watch) Close() { w.once.Do(func() { w.room.hub.release(w.room) }) }
 
-// Members lists the users of at most limit members of a room, and counts all of them.
+// Members lists at most limit of a room's users, each once however many sessions it has there, and
+// counts all of them.
 func (h *Hub) Members(room string, limit int) (users []string, count int) {
 	h.mu.Lock()
 	r := h.rooms[room]
@@ -189,7 +197,9 @@ func (h *Hub) Members(room string, limit int) (users []string, count int) {
 	if r == nil {
 		return nil, 0
 	}
-	return r.names(limit)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.who(limit), len(r.present)
 }
 
 // acquire finds a room and keeps it active until release; it activates it where it is not.
@@ -208,7 +218,7 @@ func (h *Hub) acquire(ctx context.Context, name string) (*Room, error) {
 		}
 		fresh := r == nil
 		if fresh {
-			r = &Room{hub: h, name: name, ready: make(chan struct{}), done: make(chan struct{})}
+			r = &Room{hub: h, name: name, present: make(map[string]int), ready: make(chan struct{}), done: make(chan struct{})}
 			h.rooms[name] = r
 		}
 		r.users++

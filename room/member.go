@@ -14,7 +14,10 @@ type Member struct {
 	out  *Outlet
 	echo bool
 
+	watches bool // is told who comes and goes; fixed at birth
+
 	shard  *shard                 // guarded by the room's mu
+	user   string                 // likewise: its session's, as the others see it
 	strand atomic.Pointer[strand] // changed with the room's mu held too
 
 	index   uint64 // of the next message in the strand, unless lagging
@@ -24,6 +27,8 @@ type Member struct {
 	exact   bool   // seq was worked out to replay what is left: what is not there behind it is no gap
 	lagging bool   // behind the ring: the pump reads the log from seq
 	gone    bool   // has left
+	told    uint64 // version of the room's presence it knows of
+	stale   bool   // it could not be told of a change: tell all anew when it can be
 	sent    bool   // its session has sent something here: with echo off, own messages are looked for
 }
 

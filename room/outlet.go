@@ -131,7 +131,12 @@ func (o *Outlet) User() string {
 func (o *Outlet) Rename(user string, enc wire.Encoding) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.user = user
+	if o.user != user {
+		o.user = user
+		for _, m := range o.members {
+			m.room.rename(m, user)
+		}
+	}
 	if o.enc == enc {
 		return
 	}
@@ -189,7 +194,10 @@ func (o *Outlet) flushAll() {
 	}
 	for _, m := range o.members {
 		v := m.room.view(m.strand.Load())
-		if m.flush(o, &v); o.full || o.off() {
+		if m.flush(o, &v); m.stale && !o.full && !o.off() {
+			m.refresh(o)
+		}
+		if o.full || o.off() {
 			return
 		}
 	}

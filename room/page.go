@@ -59,7 +59,7 @@ func below(msgs []*parley.Message, before uint64) []*parley.Message {
 	return msgs[:sort.Search(len(msgs), func(i int) bool { return msgs[i].Seq >= before })]
 }
 
-// Rooms lists up to limit rooms behind the one named after, by name, with the members here.
+// Rooms lists up to limit rooms behind the one named after, by name, with how many users are here.
 func (h *Hub) Rooms(ctx context.Context, after string, limit int) (list []wire.RoomEntry, more bool, err error) {
 	infos, err := h.log.Rooms(ctx)
 	if err != nil {
@@ -71,7 +71,7 @@ func (h *Hub) Rooms(ctx context.Context, after string, limit int) (list []wire.R
 	}
 	for _, r := range h.active() {
 		r.mu.Lock()
-		count := r.count
+		count := len(r.present)
 		r.mu.Unlock()
 		if e, known := byName[r.name]; known || count > 0 {
 			e.Room, e.Members = r.name, count

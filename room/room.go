@@ -31,6 +31,10 @@ type Room struct {
 	ring   ring
 	shards []*shard
 	count  int // members
+
+	present  map[string]int // the users who are here, with how many sessions each
+	presence *presence      // nil until a member asks for it
+	signals  *signals       // nil until a member signals
 }
 
 // shard is a part of a room's members that is walked at once.
@@ -58,8 +62,9 @@ func (r *Room) lastSeq() uint64 {
 }
 
 // add puts a member's cursor behind the position after and lets it into a shard; live: behind the
-// newest. It returns the seq of the room's newest message at that moment. The outlet's mu is held.
-func (r *Room) add(m *Member, after uint64, live bool) uint64 {
+// newest. It returns the seq of the room's newest message at that moment, and who is there then if
+// the member asks for presence. The outlet's mu is held.
+func (r *Room) add(m *Member, after uint64, live bool) (seq uint64, all wire.Presence) {
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -77,7 +82,13 @@ func (r *Room) add(m *Member, after uint64, live bool) uint64 {
 		}
 	}
 	r.enroll(m)
-	return last
+	m.user = m.out.user
+	r.watch(m)
+	r.appear(m.user)
+	if m.watches {
+		all = r.all(m)
+	}
+	return last, all
 }
 
 // locate puts the cursor of a member that asks for messages which are there already on the ring,
@@ -138,6 +149,8 @@ func (r *Room) remove(m *Member) {
 		r.shards = shards
 	}
 	r.count--
+	r.unwatch(m)
+	r.vanish(m.user)
 	r.unuse(m.strand.Load())
 	r.mu.Unlock()
 	r.hub.release(r)
@@ -158,21 +171,4 @@ func (r *Room) recode(m *Member, enc wire.Encoding) {
 	s := r.ring.strand(enc, int(r.hub.strandLimit.Load()), now)
 	s.members++
 	r.unuse(m.strand.Swap(s))
-}
-
-// names lists some of the members' users and counts all members.
-func (r *Room) names(most int) ([]string, int) {
-	r.mu.Lock()
-	shards, count := r.shards, r.count
-	r.mu.Unlock()
-	var names []string
-	for _, s := range shards {
-		for _, m := range *s.members.Load() {
-			if len(names) == most {
-				return names, count
-			}
-			names = append(names, m.out.User())
-		}
-	}
-	return names, count
 }

@@ -8,6 +8,12 @@ type counters struct {
 	gaps     atomic.Int64
 	lagReads atomic.Int64
 	parked   atomic.Int64
+
+	presence       atomic.Int64
+	presenceLate   atomic.Int64
+	signals        atomic.Int64
+	signalsLost    atomic.Int64
+	signalsDropped atomic.Int64
 }
 
 // Stats are a hub's counters since it began, and gauges of now.
@@ -17,6 +23,12 @@ type Stats struct {
 	LagReads int64 // pages read from the log for members behind their ring
 	Parked   int64 // outlets whose socket is full or whose cursor is behind its ring, now
 	Rooms    int   // active rooms, now
+
+	Presence       int64 // presence frames, each for all members of a room that asked
+	PresenceLate   int64 // of these, how often a member could not take one: it is told all anew
+	Signals        int64 // taken for a room's members
+	SignalsLost    int64 // of these, how often a member could not take one
+	SignalsDropped int64 // not taken: of a session, or a room, that signals too much
 }
 
 // Stats reads the counters.
@@ -30,5 +42,11 @@ func (h *Hub) Stats() Stats {
 		LagReads: h.stats.lagReads.Load(),
 		Parked:   h.stats.parked.Load(),
 		Rooms:    rooms,
+
+		Presence:       h.stats.presence.Load(),
+		PresenceLate:   h.stats.presenceLate.Load(),
+		Signals:        h.stats.signals.Load(),
+		SignalsLost:    h.stats.signalsLost.Load(),
+		SignalsDropped: h.stats.signalsDropped.Load(),
 	}
 }

@@ -20,6 +20,7 @@ var handlers = map[wire.Kind]func(*Session, context.Context, *wire.Op) error{
 	wire.History:   (*Session).history,
 	wire.ListRooms: (*Session).rooms,
 	wire.Members:   (*Session).who,
+	wire.Signal:    (*Session).signal,
 	wire.Ping:      (*Session).ping,
 	wire.Quit:      func(*Session, context.Context, *wire.Op) error { return ErrEnd },
 }

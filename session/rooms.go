@@ -8,9 +8,6 @@ import (
 	"parley/wire"
 )
 
-// whoLimit is how many users are named in the answer to members.
-const whoLimit = 200
-
 func (s *Session) join(ctx context.Context, op *wire.Op) error {
 	j := room.Joining{Room: op.Room, Start: op.Start, Echo: !plain(s.enc)}
 	if op.Echo != nil {
@@ -18,6 +15,11 @@ func (s *Session) join(ctx context.Context, op *wire.Op) error {
 	}
 	j.Joined = func(enc wire.Encoding, dst []byte, seq uint64) []byte {
 		return enc.Joined(dst, op.Ref, op.Room, seq)
+	}
+	if op.Presence {
+		j.Present = func(enc wire.Encoding, dst []byte, seq uint64, users []string, count int) []byte {
+			return enc.JoinedMembers(dst, op.Ref, op.Room, seq, users, count)
+		}
 	}
 	return s.enter(ctx, j)
 }
@@ -104,7 +106,7 @@ func (s *Session) rooms(ctx context.Context, op *wire.Op) error {
 }
 
 func (s *Session) who(_ context.Context, op *wire.Op) error {
-	users, count := s.server.Hub.Members(op.Room, whoLimit)
+	users, count := s.server.Hub.Members(op.Room, room.MaxNamed)
 	s.out.Reply(func(enc wire.Encoding, dst []byte) []byte { return enc.Members(dst, op.Ref, op.Room, users, count) })
 	return nil
 }

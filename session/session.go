@@ -32,6 +32,7 @@ type Session struct {
 	user    string
 	members []*room.Member
 	slots   chan struct{} // one for each send in flight; made at the first send
+	signals *pace         // made at the first signal
 }
 
 // ErrEnd is returned by Do when the session is over: the transport finishes it and closes.

@@ -15,7 +15,7 @@ type Frame struct {
 	Op  string          `json:"op"`
 	Ref json.RawMessage `json:"ref"`
 
-	Entry        // message, and the room and seq of others
+	Entry        // message; the room and seq of others; the from and body of signal
 	After uint64 `json:"after"` // gap
 	Next  uint64 `json:"next"`  // gap
 
@@ -25,8 +25,10 @@ type Frame struct {
 
 	Rooms []RoomEntry `json:"rooms"` // rooms
 
-	Members []MemberEntry `json:"members"` // members; may be fewer than Count
-	Count   int           `json:"count"`   // members
+	Members []MemberEntry `json:"members"` // members, joined, presence; may be fewer than Count
+	Joined  []MemberEntry `json:"joined"`  // presence
+	Left    []MemberEntry `json:"left"`    // presence
+	Count   int           `json:"count"`   // members, joined, presence
 
 	User    string `json:"user"`    // welcome
 	Session string `json:"session"` // welcome
@@ -58,6 +60,15 @@ type Entry struct {
 // MemberEntry is a member as others see it.
 type MemberEntry struct {
 	User string `json:"user"`
+}
+
+// Users are the users of a list of members.
+func Users(list []MemberEntry) []string {
+	users := make([]string, len(list))
+	for i, m := range list {
+		users[i] = m.User
+	}
+	return users
 }
 
 // ParseFrame reads one frame of a server. Ops and fields it does not know are no error: a newer
@@ -134,6 +145,9 @@ func AppendOp(dst []byte, op Op) []byte {
 		dst = append(dst, `,"echo":`...)
 		dst = strconv.AppendBool(dst, *op.Echo)
 	}
+	if op.Presence {
+		dst = append(dst, `,"presence":true`...)
+	}
 	if op.Limit > 0 {
 		dst = append(dst, `,"limit":`...)
 		dst = strconv.AppendInt(dst, int64(op.Limit), 10)
@@ -146,6 +160,10 @@ func AppendOp(dst []byte, op Op) []byte {
 		}
 		dst = append(dst, `,"body":`...)
 		dst = appendBody(dst, op.Type, op.Body)
+	}
+	if op.Kind == Signal {
+		dst = append(dst, `,"body":`...)
+		dst = append(dst, op.Body...)
 	}
 	return append(dst, '}')
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,6 +73,16 @@ func compareWithOracle(t *testing.T, line []byte, op wire.Op) {
 	if got := str("op"); got != string(op.Kind) {
 		t.Fatalf("%q: op %q, want %q", line, op.Kind, got)
 	}
+	compacted := func() string {
+		var got bytes.Buffer
+		if err := json.Compact(&got, oracle["body"]); err != nil {
+			t.Fatalf("%q: body %q: %v", line, op.Body, err)
+		}
+		return got.String()
+	}
+	if op.Kind == wire.Signal && string(op.Body) != compacted() {
+		t.Fatalf("%q: body %q, want %q", line, op.Body, compacted())
+	}
 	if op.Kind != wire.Send {
 		return
 	}
@@ -89,11 +100,54 @@ func compareWithOracle(t *testing.T, line []byte, op wire.Op) {
 			t.Fatalf("%q: body %q, want %q, %v", line, op.Body, got, err)
 		}
 	case parley.JSON:
-		var got bytes.Buffer
-		if err := json.Compact(&got, oracle["body"]); err != nil || !bytes.Equal(got.Bytes(), op.Body) {
-			t.Fatalf("%q: body %q, want %q, %v", line, op.Body, got.Bytes(), err)
+		if got := compacted(); got != string(op.Body) {
+			t.Fatalf("%q: body %q, want %q", line, op.Body, got)
 		}
 	}
+}
+
+// What a client reads of presence and signals is what was said, on one line.
+func FuzzPresenceAndSignal(f *testing.F) {
+	f.Add("lobby", "ada", "bob", uint8(1), 2, []byte(`{"typing":true}`))
+	f.Add("ops.größe", "b\"b", "\u202e\n", uint8(2), 201, []byte(`null`))
+	f.Add("a", "", "\\", uint8(0), 0, []byte(` [ 1.50 , "\u2028" ] `))
+	f.Fuzz(func(t *testing.T, room, a, b string, form uint8, count int, body []byte) {
+		room, a, b = valid(room), valid(a), valid(b)
+		p := wire.Presence{Count: count}
+		switch form % 3 {
+		case 1:
+			p.Joined, p.Left = []string{a}, []string{b, a}
+		case 2:
+			p.Members = []string{b, a}
+		}
+		line := wire.JSONLines{}.Presence(nil, room, p)
+		got := oneFrame(t, line)
+		if got.Op != "presence" || got.Room != room || got.Count != count ||
+			!slices.Equal(wire.Users(got.Joined), p.Joined) || !slices.Equal(wire.Users(got.Left), p.Left) ||
+			!slices.Equal(wire.Users(got.Members), p.Members) {
+			t.Errorf("%+v was read in %s", got, line)
+		}
+		var compact bytes.Buffer
+		if !utf8.Valid(body) || json.Compact(&compact, body) != nil {
+			return
+		}
+		line = wire.JSONLines{}.Signal(nil, room, a, compact.Bytes())
+		if got = oneFrame(t, line); got.Room != room || got.From != a || !bytes.Equal(got.Body, compact.Bytes()) {
+			t.Errorf("%+v was read in %s", got, line)
+		}
+	})
+}
+
+func oneFrame(t *testing.T, line []byte) *wire.Frame {
+	t.Helper()
+	if bytes.IndexByte(line, '\n') != len(line)-1 {
+		t.Fatalf("not one line: %q", line)
+	}
+	f, err := wire.ParseFrame(line)
+	if err != nil {
+		t.Fatalf("%q: %v", line, err)
+	}
+	return f
 }
 
 // What a client reads in a message frame is the message.

@@ -38,6 +38,7 @@ type opFields struct {
 	Last      int       `json:"last"`
 	Since     time.Time `json:"since"`
 	Echo      *bool     `json:"echo"`
+	Presence  bool      `json:"presence"`
 	Limit     int       `json:"limit"`
 	AfterRoom string    `json:"after_room"`
 	ID        string    `json:"id"`
@@ -50,10 +51,13 @@ func fieldsOf(op wire.Op) *opFields {
 	f := &opFields{
 		Op: string(op.Kind), Ref: string(op.Ref), Room: op.Room, Token: op.Token, Name: op.Name,
 		After: op.After, Before: op.Before, Last: op.Start.Last, Since: op.Start.Since, Echo: op.Echo,
-		Limit: op.Limit, AfterRoom: op.AfterRoom, ID: op.ID,
+		Presence: op.Presence, Limit: op.Limit, AfterRoom: op.AfterRoom, ID: op.ID,
 	}
 	if op.Kind == wire.Join {
 		f.After = op.Start.After
+	}
+	if op.Kind == wire.Signal {
+		f.Body = string(op.Body)
 	}
 	if op.Kind == wire.Send {
 		f.Type = op.Type.String()
@@ -136,6 +140,8 @@ func answers() map[string][]byte {
 		}),
 		"joined":                        enc.Joined(nil, ref("1"), "lobby", 812),
 		"joined, an empty room, no ref": enc.Joined(nil, nil, "lobby", 0),
+		"joined, with who is there":     enc.JoinedMembers(nil, ref("1"), "lobby", 812, []string{"ada"}, 1),
+		"joined, too many for names":    enc.JoinedMembers(nil, ref("1"), "lobby", 812, nil, 201),
 		"left":                          enc.Left(nil, ref("2"), "lobby"),
 		"ack":                           enc.Ack(nil, ref("3"), "lobby", parley.Receipt{Seq: 813}),
 		"ack of a repeated id":          enc.Ack(nil, ref("3"), "lobby", parley.Receipt{Seq: 813, Duplicate: true}),
@@ -154,6 +160,12 @@ func answers() map[string][]byte {
 		"error of nobody, with a time to come back": enc.Error(nil, nil, away),
 		"error, a time below a millisecond":         enc.Error(nil, nil, wait),
 		"gap":                                       enc.Gap(nil, "lobby", 100, 181),
+		"presence, one came":                        enc.Presence(nil, "lobby", wire.Presence{Joined: []string{"bob"}, Count: 2}),
+		"presence, a new name":                      enc.Presence(nil, "lobby", wire.Presence{Joined: []string{`b"b`}, Left: []string{"bob"}, Count: 2}),
+		"presence, all anew":                        enc.Presence(nil, "lobby", wire.Presence{Members: []string{"ada", "bob"}, Count: 2}),
+		"presence, too many for names":              enc.Presence(nil, "lobby", wire.Presence{Count: 201}),
+		"signal":                                    enc.Signal(nil, "lobby", "ada", []byte(`{"typing":true}`)),
+		"signal, any value":                         enc.Signal(nil, "lobby", `b"b`, []byte("null")),
 	}
 }
 

@@ -23,6 +23,7 @@ const (
 	Send    Kind = "send"
 	History Kind = "history"
 	Members Kind = "members"
+	Signal  Kind = "signal"
 	Ping    Kind = "ping"
 
 	ListRooms Kind = "rooms"
@@ -40,12 +41,13 @@ type Op struct {
 	Token string // hello
 	Name  string // hello
 
-	Start Start // join
-	Echo  *bool // join; nil = the encoding's default
+	Start    Start // join
+	Echo     *bool // join; nil = the encoding's default
+	Presence bool  // join; whether to tell who is there, comes and goes
 
 	ID   string      // send; "" = the server makes one
 	Type parley.Type // send
-	Body []byte      // send
+	Body []byte      // send; signal, where it is compact JSON
 
 	After, Before *uint64 // history; exclusive, at most one of them
 	Limit         int     // history, rooms; always set
@@ -71,6 +73,8 @@ const (
 	// MaxDepth is how far a JSON body may be nested. Many readers stop at 512 or 1,000, pages
 	// are three deep themselves, and one message must not keep anybody from reading a room.
 	MaxDepth = 500
+
+	MaxSignal = 4 << 10 // bytes of a signal's body, compact
 )
 
 // ParseOp reads one operation from one JSON object. On an error, which is a *parley.Error, the Op
@@ -114,6 +118,7 @@ var parsers = [...]struct {
 	{History, parseHistory},
 	{Hello, parseHello},
 	{Members, parseRoom},
+	{Signal, parseSignal},
 	{ListRooms, parseListRooms},
 	{Ping, func(*Op, *object) error { return nil }},
 }
@@ -175,8 +180,12 @@ func parseJoin(op *Op, obj *object) error {
 	if starts > 1 {
 		return parley.Errorf(parley.BadRequest, `at most one of "after", "last" and "since"`)
 	}
-	echo, err := obj.boolean("echo")
-	op.Echo = echo
+	var err error
+	if op.Echo, err = obj.boolean("echo"); err != nil {
+		return err
+	}
+	presence, err := obj.boolean("presence")
+	op.Presence = presence != nil && *presence
 	return err
 }
 
@@ -226,10 +235,7 @@ func parseBody(t parley.Type, obj *object) ([]byte, error) {
 		return nil, parley.Errorf(parley.BadRequest, `a send needs a "body"`)
 	}
 	if t == parley.JSON {
-		if depth(raw) > MaxDepth {
-			return nil, parley.Errorf(parley.BadRequest, "a JSON body is nested at most %d deep", MaxDepth)
-		}
-		return compact(raw), nil
+		return parseValue(raw)
 	}
 	if raw[0] != '"' {
 		return nil, parley.Errorf(parley.BadRequest, `the body of a %s message is a string`, t)
@@ -245,6 +251,26 @@ func parseBody(t parley.Type, obj *object) ([]byte, error) {
 		return nil, parley.Errorf(parley.BadRequest, "an empty body")
 	}
 	return body, nil
+}
+
+// parseValue reads a body that may be any JSON value.
+func parseValue(raw []byte) ([]byte, error) {
+	if depth(raw) > MaxDepth {
+		return nil, parley.Errorf(parley.BadRequest, "a JSON body is nested at most %d deep", MaxDepth)
+	}
+	return compact(raw), nil
+}
+
+func parseSignal(op *Op, obj *object) (err error) {
+	if err := parseRoom(op, obj); err != nil {
+		return err
+	}
+	raw := obj.get("body")
+	if raw == nil {
+		return parley.Errorf(parley.BadRequest, `a signal needs a "body"`)
+	}
+	op.Body, err = parseValue(raw)
+	return err
 }
 
 // decodeBase64 is strict: padded, and without the line breaks that encoding/base64 lets pass.

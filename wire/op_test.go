@@ -26,7 +26,7 @@ func refused(t *testing.T, line string) {
 func TestMistypedFieldsAreRefused(t *testing.T) {
 	ops := map[string][]string{
 		`{"op":"hello","ref":9,%s}`:                       {"token string", "name string"},
-		`{"op":"join","room":"lobby","ref":9,%s}`:         {"after number", "last number", "since string", "echo bool"},
+		`{"op":"join","room":"lobby","ref":9,%s}`:         {"after number", "last number", "since string", "echo bool", "presence bool"},
 		`{"op":"join","ref":9,%s}`:                        {"room string"},
 		`{"op":"leave","ref":9,%s}`:                       {"room string"},
 		`{"op":"send","body":"hi","ref":9,%s}`:            {"room string"},
@@ -35,6 +35,7 @@ func TestMistypedFieldsAreRefused(t *testing.T) {
 		`{"op":"history","room":"lobby","ref":9,%s}`:      {"after number", "before number", "limit number"},
 		`{"op":"history","ref":9,%s}`:                     {"room string"},
 		`{"op":"members","ref":9,%s}`:                     {"room string"},
+		`{"op":"signal","body":1,"ref":9,%s}`:             {"room string"},
 		`{"op":"rooms","ref":9,%s}`:                       {"after_room string", "limit number"},
 	}
 	values := map[string]string{

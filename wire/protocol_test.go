@@ -23,11 +23,12 @@ func TestProtocolPage(t *testing.T) {
 	}
 	ops := map[wire.Kind]bool{
 		wire.Hello: false, wire.Join: false, wire.Leave: false, wire.Send: false, wire.History: false,
-		wire.Members: false, wire.ListRooms: false, wire.Ping: false,
+		wire.Members: false, wire.ListRooms: false, wire.Ping: false, wire.Signal: false,
 	}
 	frames := map[string]bool{
 		"welcome": false, "joined": false, "left": false, "ack": false, "page": false, "members": false,
 		"rooms": false, "pong": false, "message": false, "gap": false, "error": false,
+		"presence": false, "signal": false,
 	}
 	quoted := regexp.MustCompile(`'(\{"op".*?\})'`)
 	for i, line := range strings.Split(string(page), "\n") {
@@ -95,6 +96,9 @@ func rewrite(t *testing.T, n int, f *wire.Frame) []byte {
 		}
 		return enc.Welcome(nil, f.Ref, wire.Welcome{User: f.User, Session: parley.SessionID(id), Limits: limitsOf(f)})
 	case "joined":
+		if f.Count > 0 {
+			return enc.JoinedMembers(nil, f.Ref, f.Room, f.Seq, wire.Users(f.Members), f.Count)
+		}
 		return enc.Joined(nil, f.Ref, f.Room, f.Seq)
 	case "left":
 		return enc.Left(nil, f.Ref, f.Room)
@@ -107,11 +111,15 @@ func rewrite(t *testing.T, n int, f *wire.Frame) []byte {
 		}
 		return enc.Page(nil, f.Ref, f.Room, page)
 	case "members":
-		var users []string
-		for _, m := range f.Members {
-			users = append(users, m.User)
+		return enc.Members(nil, f.Ref, f.Room, wire.Users(f.Members), f.Count)
+	case "presence":
+		p := wire.Presence{Joined: wire.Users(f.Joined), Left: wire.Users(f.Left), Count: f.Count}
+		if f.Members != nil {
+			p.Members = wire.Users(f.Members)
 		}
-		return enc.Members(nil, f.Ref, f.Room, users, f.Count)
+		return enc.Presence(nil, f.Room, p)
+	case "signal":
+		return enc.Signal(nil, f.Room, f.From, f.Body)
 	case "rooms":
 		return enc.Rooms(nil, f.Ref, f.Rooms, f.More)
 	case "pong":
