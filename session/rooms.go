@@ -8,6 +8,9 @@ import (
 	"parley/wire"
 )
 
+// whoLimit is how many users are named in the answer to members.
+const whoLimit = room.MaxNamed
+
 func (s *Session) join(ctx context.Context, op *wire.Op) error {
 	j := room.Joining{Room: op.Room, Start: op.Start, Echo: !plain(s.enc)}
 	if op.Echo != nil {
@@ -106,7 +109,7 @@ func (s *Session) rooms(ctx context.Context, op *wire.Op) error {
 }
 
 func (s *Session) who(_ context.Context, op *wire.Op) error {
-	users, count := s.server.Hub.Members(op.Room, room.MaxNamed)
+	users, count := s.server.Hub.Members(op.Room, whoLimit)
 	s.out.Reply(func(enc wire.Encoding, dst []byte) []byte { return enc.Members(dst, op.Ref, op.Room, users, count) })
 	return nil
 }
