@@ -100,7 +100,7 @@ func (c *Client) dial(ctx context.Context, addr string) (*session, error) {
 		}
 	}
 	dialing, stop := context.WithTimeout(ctx, dialWithin)
-	l, err := dialLines(dialing, &c.opts, addr)
+	l, err := dialLink(dialing, &c.opts, addr)
 	stop()
 	if err != nil {
 		return nil, err

@@ -124,8 +124,20 @@ func TestConnectAddresses(t *testing.T) {
 		"::1":                 "[::1]:8000",
 		"[::1]:9":             "[::1]:9",
 		" a:1 , b:2,,tcp://c": "a:1 b:2 c:8000",
-		"ws://host/ws":        "",
-		"wss://host/ws":       "",
+		"ws://host/ws":        "host:80",
+		"wss://host/ws":       "host:443",
+		"ws://host:8080":      "host:8080",
+		"ws://[::1]:9/x?y=z":  "[::1]:9",
+		"a:1,ws://b:2/ws":     "a:1 b:2",
+		"ws://host:x/ws":      "",
+		"ws://host:0/ws":      "",
+		"ws://host:65536/ws":  "",
+		"ws://host:/ws":       "",
+		"ws://me:pw@host/ws":  "",
+		"ws://host/ws#there":  "",
+		"ws://":               "",
+		"ws://[fe80::1%25e]/": "",
+		"ws://a b/":           "",
 		"http://host":         "",
 		"tcp://host/path":     "",
 		"a:b:c":               "",
@@ -335,7 +347,7 @@ func TestCloseIsIdempotentAndEndsCalls(t *testing.T) {
 }
 
 func FuzzAddresses(f *testing.F) {
-	for _, seed := range []string{"a:1", "tcp://[::1]:2,b", "ws://x", "[]", ":", "::", "%:1", "0[0", "a:", "[fe80::1%eth0]:1"} {
+	for _, seed := range []string{"a:1", "tcp://[::1]:2,b", "ws://x", "[]", ":", "::", "%:1", "0[0", "a:", "[fe80::1%eth0]:1", "ws://a:1/b?c", "wss://[::1]/", "ws://a:0"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, addrs string) {

@@ -29,39 +29,59 @@ type link interface {
 // defaultPort is where a server listens for lines.
 const defaultPort = "8000"
 
-// parseAddrs reads comma-separated addresses: host:port, a host alone, or tcp://host:port.
+// dialLink connects to an address that parseAddrs gave.
+func dialLink(ctx context.Context, o *options, addr string) (link, error) {
+	if isWeb(addr) {
+		return dialSocket(ctx, o, addr)
+	}
+	return dialLines(ctx, o, addr)
+}
+
+// parseAddrs reads comma-separated addresses: host:port, a host alone, tcp://host:port, or the URL
+// of a WebSocket.
 func parseAddrs(list string) ([]string, error) {
 	var addrs []string
 	for addr := range strings.SplitSeq(list, ",") {
 		if addr = strings.TrimSpace(addr); addr == "" {
 			continue
 		}
-		scheme, rest, found := strings.Cut(addr, "://")
-		switch {
-		case !found:
-			rest = addr
-		case scheme == "ws" || scheme == "wss":
-			return nil, fmt.Errorf("%w: %q: WebSocket is not supported yet; give the server's TCP address, host:port", ErrAddress, addr)
-		case scheme != "tcp":
-			return nil, fmt.Errorf("%w: %q: give host:port", ErrAddress, addr)
+		parse := parseLines
+		if isWeb(addr) {
+			parse = parseWeb
 		}
-		host, port, err := net.SplitHostPort(rest)
-		if err != nil || port == "" {
-			port = defaultPort
-		}
+		parsed, err := parse(addr)
 		if err != nil {
-			host = strings.TrimSuffix(strings.TrimPrefix(rest, "["), "]")
+			return nil, err
 		}
-		_, bad := netip.ParseAddr(host)
-		if rest == "" || strings.ContainsAny(host+port, "[]/ ") || (strings.Contains(host, ":") && bad != nil) {
-			return nil, fmt.Errorf("%w: %q: give host:port", ErrAddress, addr)
-		}
-		addrs = append(addrs, net.JoinHostPort(host, port))
+		addrs = append(addrs, parsed)
 	}
 	if len(addrs) == 0 {
 		return nil, fmt.Errorf("%w: there is none", ErrAddress)
 	}
 	return addrs, nil
+}
+
+// parseLines reads an address at which lines are spoken.
+func parseLines(addr string) (string, error) {
+	scheme, rest, found := strings.Cut(addr, "://")
+	switch {
+	case !found:
+		rest = addr
+	case scheme != "tcp":
+		return "", fmt.Errorf("%w: %q: give host:port, or ws://host:port/ws", ErrAddress, addr)
+	}
+	host, port, err := net.SplitHostPort(rest)
+	if err != nil || port == "" {
+		port = defaultPort
+	}
+	if err != nil {
+		host = strings.TrimSuffix(strings.TrimPrefix(rest, "["), "]")
+	}
+	_, bad := netip.ParseAddr(host)
+	if rest == "" || strings.ContainsAny(host+port, "[]/ ") || (strings.Contains(host, ":") && bad != nil) {
+		return "", fmt.Errorf("%w: %q: give host:port", ErrAddress, addr)
+	}
+	return net.JoinHostPort(host, port), nil
 }
 
 // maxFrame bounds what a server can make a client keep: a page of 1 MiB of bodies, each byte

@@ -152,7 +152,7 @@ func TestUTF8(t *testing.T) {
 			conformance{"invalid " + quote(s), text(s), []string{"close 1007"}},
 			conformance{"invalid, not ended " + quote(s), frame(opText, s), []string{"close 1007"}},
 			conformance{"invalid, behind a fragment " + quote(s), join(frame(opText, "ab\u03ba"), frame(opCont, s)), []string{"close 1007"}},
-			conformance{"invalid, of a frame that is not all here " + quote(s), frame(opText, s + strings.Repeat("x", 100))[:6+len(s)], []string{"close 1007"}},
+			conformance{"invalid, of a frame that is not all here " + quote(s), frame(opText, s+strings.Repeat("x", 100))[:6+len(s)], []string{"close 1007"}},
 		)
 	}
 	for _, s := range []string{"\xce", "\xe1\xbd", "\xf0\x9f\x98", "ok\xf0"} {

@@ -93,6 +93,7 @@ const deflateOffer = "Sec-WebSocket-Extensions: permessage-deflate"
 func (f *fixture) dial(headers ...string) (*peer, http.Header) {
 	f.t.Helper()
 	p, resp := f.handshake(nil, headers...)
+	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		body, _ := io.ReadAll(resp.Body)
 		f.t.Fatalf("handshake: %s\n%s", resp.Status, body)

@@ -51,10 +51,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Timeout:  handshakeTime,
 		Protocol: func(name string) bool { return name == Subprotocol },
 		Negotiate: func(o httphead.Option) (httphead.Option, error) {
-			answer, err := offer.Negotiate(o)
-			if err != nil {
-				return httphead.Option{}, nil // an offer that is no good is declined (RFC 7692, section 5)
-			}
+			answer, _ := offer.Negotiate(o) // one that is no good is declined (RFC 7692, section 5)
 			return answer, nil
 		},
 	}
