@@ -33,7 +33,8 @@
 //	}
 //
 // [Room.History] reads a page of the past, [Room.Members] says who is there, [Client.Rooms] lists
-// the rooms.
+// the rooms. [OnPresence] has [Room.Messages] tell who comes and goes, and [Room.Signal] and
+// [OnSignal] carry what is for now alone, such as who is typing.
 //
 // A position is a seq: keep the Seq of the last message you have dealt with, and give it to
 // [After] when your program starts again.

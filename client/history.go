@@ -18,15 +18,11 @@ import (
 // cannot answer for now, until ctx ends.
 func (r *Room) History(ctx context.Context, opts ...ReadOption) (parley.Page, error) {
 	asked := newReading(opts)
-	switch {
-	case r.fault != nil:
+	if r.fault != nil {
 		return parley.Page{}, r.fault
-	case asked.after != nil && asked.before != nil:
-		return parley.Page{}, parley.Errorf(parley.BadRequest, "either Before or After")
-	case asked.last != 0 || !asked.since.IsZero() || asked.noEcho || asked.joined != nil:
-		return parley.Page{}, parley.Errorf(parley.BadRequest, "History takes Before, After and Limit")
-	case asked.limit < 0 || asked.limit > parley.MaxPage:
-		return parley.Page{}, parley.Errorf(parley.BadRequest, "Limit is from 1 to %d", parley.MaxPage)
+	}
+	if err := asked.page(); err != nil {
+		return parley.Page{}, err
 	}
 	f, err := r.client.call(ctx, func(ref []byte) []byte {
 		return wire.AppendOp(nil, wire.Op{
@@ -71,7 +67,8 @@ func (c *Client) Rooms(ctx context.Context) iter.Seq2[wire.RoomEntry, error] {
 	}
 }
 
-// Members says who is in the room now: how many sessions, and the users of some of them.
+// Members says who is in the room now: how many users, and the names of some of them. To be told
+// of changes, use [OnPresence].
 func (r *Room) Members(ctx context.Context) (users []string, count int, err error) {
 	if r.fault != nil {
 		return nil, 0, r.fault
@@ -82,10 +79,7 @@ func (r *Room) Members(ctx context.Context) (users []string, count int, err erro
 	if err != nil {
 		return nil, 0, err
 	}
-	for _, m := range f.Members {
-		users = append(users, m.User)
-	}
-	return users, f.Count, nil
+	return wire.Users(f.Members), f.Count, nil
 }
 
 // Ping asks the server for a sign of life and says how long it took.
@@ -161,10 +155,12 @@ func (c *Client) call(ctx context.Context, encode func(ref []byte) []byte) (*wir
 			}
 		case <-ctx.Done():
 			s.forget(ref)
-			return nil, gaveUp(ctx, errors.New("the server has not answered"))
+			return nil, gaveUp(ctx, errUnanswered)
 		}
 	}
 }
+
+var errUnanswered = errors.New("the server has not answered")
 
 // replyChan, of one, takes one answer; nil when it is lost.
 type replyChan chan *wire.Frame

@@ -20,6 +20,9 @@ type reading struct {
 	limit  int
 	noEcho bool
 	joined func(seq uint64)
+
+	presence func(Presence)
+	signal   func(Signal)
 }
 
 func newReading(opts []ReadOption) *reading {
@@ -74,6 +77,19 @@ func (r *reading) stream() error {
 		return parley.Errorf(parley.BadRequest, "Last is a number of messages")
 	case r.before != nil || r.limit != 0:
 		return parley.Errorf(parley.BadRequest, "Before and Limit are for History")
+	}
+	return nil
+}
+
+// page checks what History was asked for.
+func (r *reading) page() error {
+	switch {
+	case r.after != nil && r.before != nil:
+		return parley.Errorf(parley.BadRequest, "either Before or After")
+	case r.last != 0 || !r.since.IsZero() || r.noEcho || r.joined != nil || r.presence != nil || r.signal != nil:
+		return parley.Errorf(parley.BadRequest, "History takes Before, After and Limit")
+	case r.limit < 0 || r.limit > parley.MaxPage:
+		return parley.Errorf(parley.BadRequest, "Limit is from 1 to %d", parley.MaxPage)
 	}
 	return nil
 }

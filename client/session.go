@@ -245,6 +245,9 @@ var handlers = map[string]func(*session, *wire.Frame){
 	"message": (*session).onMessage,
 	"gap":     (*session).onGap,
 	"error":   (*session).onError,
+
+	"presence": (*session).onPresence,
+	"signal":   (*session).onSignal,
 }
 
 func (s *session) onMessage(f *wire.Frame) {

@@ -25,6 +25,10 @@ type subscription struct {
 	room   string
 	noEcho bool
 	joined func(seq uint64)
+
+	onPresence func(Presence)
+	onSignal   func(Signal)
+
 	events chan event
 	wake   chan struct{} // of one: the state has changed
 
@@ -40,8 +44,9 @@ type subscription struct {
 	joins   int        // how often it has been joined
 	told    int        // how many of them the consumer was told of
 	head    uint64     // the room's newest, at the last of them
-	refusal error      // of the last join; temporary
-	fault   error      // final
+	aside   aside
+	refusal error // of the last join; temporary
+	fault   error // final
 }
 
 // event is a message, or a gap, for the consumer.
@@ -67,6 +72,10 @@ func newSubscription(c *Client, room string, r *reading) *subscription {
 		room:   room,
 		noEcho: r.noEcho,
 		joined: r.joined,
+
+		onPresence: r.presence,
+		onSignal:   r.signal,
+
 		events: make(chan event, maxBuffered),
 		wake:   make(chan struct{}, 1),
 		start:  wire.Start{After: r.after, Last: r.last, Since: r.since},
@@ -80,15 +89,16 @@ func newSubscription(c *Client, room string, r *reading) *subscription {
 // next gives what comes next, waiting for it.
 func (sub *subscription) next(ctx context.Context) (event, error) {
 	for {
-		sub.announce()
 		if ctx.Err() != nil {
 			return event{}, gaveUp(ctx, sub.obstacle())
 		}
 		select {
 		case ev := <-sub.events:
+			sub.announce() // what came before it
 			return ev, nil
 		default:
 		}
+		sub.announce()
 		if err := sub.rejoin(ctx); err != nil {
 			select {
 			case ev := <-sub.events: // received before the end
@@ -107,14 +117,21 @@ func (sub *subscription) next(ctx context.Context) (event, error) {
 	}
 }
 
-// announce tells the consumer that the room was joined.
+// announce tells the consumer that the room was joined, and what there is beside messages.
 func (sub *subscription) announce() {
 	sub.mu.Lock()
 	news, head := sub.told < sub.joins, sub.head
 	sub.told = sub.joins
+	presence, signals := sub.aside.take()
 	sub.mu.Unlock()
 	if news && sub.joined != nil {
 		sub.joined(head)
+	}
+	if presence != nil {
+		sub.onPresence(*presence)
+	}
+	for _, one := range signals {
+		sub.onSignal(one)
 	}
 }
 
@@ -160,7 +177,7 @@ func (sub *subscription) rejoin(ctx context.Context) error {
 		sub.lost(s)
 		return nil
 	}
-	s.ask(wire.Op{Kind: wire.Join, Room: sub.room, Start: start}, joinAnswer{sub, s})
+	s.ask(wire.Op{Kind: wire.Join, Room: sub.room, Start: start, Presence: sub.onPresence != nil}, joinAnswer{sub, s})
 	return nil
 }
 
@@ -195,6 +212,9 @@ func (a joinAnswer) answer(f *wire.Frame) {
 	sub.state = member
 	sub.joins++
 	sub.head = f.Seq
+	if sub.onPresence != nil {
+		sub.aside.present(f)
+	}
 	if !sub.placed && !sub.start.Replays() {
 		sub.cursor, sub.placed = f.Seq, true // live: from here on nothing may be missed
 	}
