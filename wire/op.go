@@ -41,13 +41,15 @@ type Op struct {
 	Token string // hello
 	Name  string // hello
 
-	Start    Start // join
-	Echo     *bool // join; nil = the encoding's default
-	Presence bool  // join; whether to tell who is there, comes and goes
+	Start Start // join
+	Echo  *bool // join; nil = the encoding's default
 
 	ID   string      // send; "" = the server makes one
 	Type parley.Type // send
-	Body []byte      // send; signal, where it is compact JSON
+
+	Presence bool // join; whether to tell who is there, comes and goes
+
+	Body []byte // send; signal, where it is compact JSON
 
 	After, Before *uint64 // history; exclusive, at most one of them
 	Limit         int     // history, rooms; always set
