@@ -63,7 +63,8 @@
  * @typedef {object} RoomEvents
  * @property {Message} message
  * @property {{ after: number, next: number }} gap messages between these two seqs are gone, or may be
- * @property {{ joined: Member[], left: Member[], count: number }} presence
+ * @property {{ joined: Member[], left: Member[], members?: Member[], count: number }} presence
+ *   members: who is there, all of them, where it is told anew; count alone in a big room
  * @property {{ from: string, body: any }} signal
  * @property {{ seq: number, count?: number, members?: Member[] }} joined also after each reconnect
  * @property {{ messages: number }} caughtup after a reconnect: what was missed has come
@@ -227,9 +228,10 @@ export class Room {
 
   /**
    * Sends a message. The promise resolves when it is durable. After a lost connection it is sent
-   * again, under the same id; messages are stored in the order of these calls. It rejects with
-   * what the server refuses for good, with outbox_full, or with unknown where it was sent, no
-   * answer came, and it is too late to send it again.
+   * again, under the same id. A room's messages are stored in the order of these calls; only one
+   * that the server refuses for now can land behind those that were under way with it. It rejects
+   * with what the server refuses for good, with outbox_full, or with unknown where it was sent,
+   * no answer came, and it is too late to send it again.
    *
    * @param {any} body a string is text, bytes are binary, anything else is JSON
    * @param {{ type?: BodyType, id?: string }} [options] id: the key under which it is stored once
@@ -787,7 +789,9 @@ class Subscription {
         this.#gap(frame.next);
         break;
       case 'presence':
-        this.#events.emit('presence', { joined: frame.joined ?? [], left: frame.left ?? [], count: frame.count });
+        this.#events.emit('presence', {
+          joined: frame.joined ?? [], left: frame.left ?? [], ...(frame.members && { members: frame.members }), count: frame.count,
+        });
         break;
       case 'signal':
         this.#events.emit('signal', { from: frame.from, body: frame.body });
