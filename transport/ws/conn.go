@@ -35,6 +35,7 @@ type conn struct {
 	begun  time.Time // when a message began that has not ended; zero where none has
 
 	heard  atomic.Bool // something was read since the heartbeat looked
+	taking atomic.Bool // what was read is being carried out, and nothing more is read
 	missed int         // pings without an answer; the heartbeat's
 
 	retry atomic.Int64 // ms after which to come back; set before the connection is drained
@@ -51,6 +52,8 @@ func (c *conn) Begin(ctx context.Context) error {
 // Take implements sock.Handler: it carries out the messages that are whole.
 func (c *conn) Take(ctx context.Context, data []byte) error {
 	c.heard.Store(true)
+	c.taking.Store(true)
+	defer c.taking.Store(false)
 	for len(data) > 0 {
 		m, rest, err := c.parser.next(data)
 		if err != nil {
@@ -132,7 +135,7 @@ var pingFrame = ws.MustCompileFrame(ws.NewPingFrame(nil))
 // beat is the heartbeat's turn: it asks for a sign of life if there was none since the last turn.
 func (c *conn) beat() {
 	switch {
-	case c.heard.Swap(false):
+	case c.heard.Swap(false), c.taking.Load() && c.written():
 		c.missed = 0
 	case c.missed == mayMiss:
 		c.server.dead.Add(1)
@@ -141,6 +144,16 @@ func (c *conn) beat() {
 		c.missed++
 		c.queue(pingFrame)
 	}
+}
+
+// written says whether the client has been sent every answer: then one that is not read is made to
+// wait by the log, and is not to blame.
+func (c *conn) written() (all bool) {
+	c.session.Append(func(_ wire.Encoding, dst []byte) []byte {
+		all = len(dst) == 0
+		return dst
+	})
+	return all
 }
 
 // WaitWritable implements room.Socket. That a full socket takes bytes again is a sign of life: a

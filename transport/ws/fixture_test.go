@@ -36,6 +36,7 @@ const patience = 20 * time.Second
 // fixture is a server over a log in memory.
 type fixture struct {
 	t        testing.TB
+	log      *logtest.Memory
 	server   *ws.Server
 	sessions *session.Server
 	http     *httptest.Server
@@ -53,7 +54,7 @@ func start(t testing.TB, limits parley.Limits, config ws.Config) *fixture {
 		defer close(done)
 		_ = hub.Run(ctx)
 	}()
-	f := &fixture{t: t, sessions: &session.Server{Log: log, Hub: hub, Limits: limits, Logger: quiet}}
+	f := &fixture{t: t, log: log, sessions: &session.Server{Log: log, Hub: hub, Limits: limits, Logger: quiet}}
 	config.Logger = quiet
 	var err error
 	if f.server, err = ws.NewServer(f.sessions, config); err != nil {

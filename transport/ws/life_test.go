@@ -45,6 +45,32 @@ func TestDeadClientsAreCut(t *testing.T) {
 	}
 }
 
+// A client that waits for the log is not read, and not to blame for it.
+func TestClientsThatWaitForTheLogAreNotCut(t *testing.T) {
+	limits := parley.DefaultLimits()
+	limits.Inflight = 1
+	f := start(t, limits, ws.Config{Ping: 30 * time.Millisecond})
+	release := f.log.Hold()
+	p, _ := f.dial()
+	send := text(`{"op":"send","room":"r","body":"hi"}`)
+	p.write(join(send, send))
+	other, _ := f.dial()
+	for range 8 { // more than may be missed
+		other.want("ping ")
+		other.write(frame(fin|opPong, ""))
+	}
+	release()
+	acks := 0
+	for acks < 2 {
+		switch got := p.read(); {
+		case strings.HasPrefix(got, `text {"op":"ack"`):
+			acks++
+		case got != "ping ":
+			t.Fatal(got)
+		}
+	}
+}
+
 // A client that floods the server with pings and reads nothing is not read any more, and holds no
 // memory beyond its bound.
 func TestPingFloodEndsAtItsOwnSocket(t *testing.T) {
