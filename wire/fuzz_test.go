@@ -73,6 +73,9 @@ func compareWithOracle(t *testing.T, line []byte, op wire.Op) {
 	if got := str("op"); got != string(op.Kind) {
 		t.Fatalf("%q: op %q, want %q", line, op.Kind, got)
 	}
+	if op.Kind == wire.Join && op.Presence != (string(oracle["presence"]) == "true") {
+		t.Fatalf("%q: presence %v", line, op.Presence)
+	}
 	compacted := func() string {
 		var got bytes.Buffer
 		if err := json.Compact(&got, oracle["body"]); err != nil {

@@ -141,3 +141,12 @@ func TestCommands(t *testing.T) {
 		}
 	}
 }
+
+func TestTextShowsNeitherPresenceNorSignals(t *testing.T) {
+	for _, enc := range []wire.Encoding{wire.TextBare{}, wire.TextNamed{}} {
+		got := enc.Presence([]byte("x"), "lobby", wire.Presence{Joined: []string{"bob"}, Count: 2})
+		if got = enc.Signal(got, "lobby", "ada", []byte("1")); string(got) != "x" {
+			t.Errorf("%T shows %q", enc, got)
+		}
+	}
+}
