@@ -38,7 +38,11 @@ func TestHandshakeChecksTheOrigin(t *testing.T) {
 				want = http.StatusSwitchingProtocols
 			}
 			if resp.StatusCode != want {
-				t.Errorf("%s, want %d", resp.Status, want)
+				t.Fatalf("%s, want %d", resp.Status, want)
+			}
+			if c.allowed { // it is counted behind the answer
+				p.write(text(pingOp))
+				p.want(pongOp)
 			}
 			_ = p.conn.Close()
 		})
