@@ -1,0 +1,101 @@
+package web_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"parley/web"
+)
+
+func get(t *testing.T, method, path string, header http.Header) *http.Response {
+	t.Helper()
+	r := httptest.NewRequest(method, path, nil)
+	for key, values := range header {
+		r.Header[key] = values
+	}
+	w := httptest.NewRecorder()
+	web.Handler([]byte("export {}\n")).ServeHTTP(w, r)
+	return w.Result()
+}
+
+func TestHandlerServesThePageAndNothingElse(t *testing.T) {
+	for _, c := range []struct {
+		method, path string
+		status       int
+		kind         string
+	}{
+		{"GET", "/", 200, "text/html; charset=utf-8"},
+		{"HEAD", "/", 200, "text/html; charset=utf-8"},
+		{"GET", "/parley.js", 200, "text/javascript; charset=utf-8"},
+		{"GET", "/page/app.js", 200, "text/javascript; charset=utf-8"},
+		{"GET", "/page/log.css", 200, "text/css; charset=utf-8"},
+		{"GET", "/page/favicon.svg", 200, "image/svg+xml"},
+		{"GET", "/favicon.ico", 200, "image/svg+xml"},
+		{"GET", "/page/", 404, ""},
+		{"GET", "/page/index.html", 404, ""},
+		{"GET", "/page/../web.go", 404, ""},
+		{"GET", "/page/%2e%2e/web.go", 404, ""},
+		{"GET", "/nothing", 404, ""},
+		{"POST", "/", 405, ""},
+	} {
+		t.Run(c.method+" "+c.path, func(t *testing.T) {
+			r := get(t, c.method, c.path, nil)
+			if r.StatusCode != c.status {
+				t.Errorf("status %d, want %d", r.StatusCode, c.status)
+			}
+			if got := r.Header.Get("Content-Type"); c.kind != "" && got != c.kind {
+				t.Errorf("type %q, want %q", got, c.kind)
+			}
+			for key, want := range map[string]string{
+				"Content-Security-Policy": "frame-ancestors 'none'",
+				"X-Content-Type-Options":  "nosniff",
+				"Referrer-Policy":         "no-referrer",
+			} {
+				if got := r.Header.Get(key); !strings.Contains(got, want) {
+					t.Errorf("%s: %q, want %q in it", key, got, want)
+				}
+			}
+			if csp := r.Header.Get("Content-Security-Policy"); strings.Contains(csp, "unsafe") {
+				t.Errorf("the policy has a hole: %s", csp)
+			}
+		})
+	}
+}
+
+func TestUnchangedFilesAreNotSentAgain(t *testing.T) {
+	for _, path := range []string{"/", "/parley.js", "/page/app.js"} {
+		tag := get(t, "GET", path, nil).Header.Get("ETag")
+		if tag == "" {
+			t.Fatalf("%s has no ETag", path)
+		}
+		if r := get(t, "GET", path, http.Header{"If-None-Match": {tag}}); r.StatusCode != http.StatusNotModified {
+			t.Errorf("%s: %d for the same tag, want 304", path, r.StatusCode)
+		}
+	}
+}
+
+// What parses a string as markup or runs it, or would need a hole in the policy.
+var forbidden = regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|createContextualFragment|setHTML|\beval\(|new Function|setAttribute\('style'|cssText|javascript:| style=`)
+
+func TestPageBuildsNodesNotMarkup(t *testing.T) {
+	names, err := filepath.Glob("page/*")
+	if err != nil || len(names) == 0 {
+		t.Fatal(names, err)
+	}
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, line := range strings.Split(string(data), "\n") {
+			if m := forbidden.FindString(line); m != "" {
+				t.Errorf("%s:%d has %s", name, i+1, m)
+			}
+		}
+	}
+}
