@@ -528,7 +528,9 @@ class Outbox {
     const ref = `m-${++this.#refs}`;
     const { promise, resolve, reject } = deferred();
     /** @type {Pending} */
-    const p = { ref, room, id, frame: JSON.stringify({ ...op, ref }), sent: false, first: null, user: undefined, promise, resolve, reject };
+    const p = {
+      ref, room, id, frame: JSON.stringify({ ...op, ref }), sent: false, first: null, user: undefined, promise, resolve, reject,
+    };
     this.#held.set(ref, p);
     this.#todo.push(p);
     this.flush();
@@ -578,7 +580,7 @@ class Outbox {
       if (!this.#held.has(p.ref)) continue;
       if (this.#holds > 0 && !p.first) break;
       if (tooLong(p.frame, limits.frame)) {
-        this.#settle(p, new ParleyError('too_large', `the message is longer, as it is sent, than the ${limits.frame} bytes that the server takes`));
+        this.#settle(p, new ParleyError('too_large', `longer, as it is sent, than the ${limits.frame} bytes that the server takes`));
         continue;
       }
       if (this.#late(p)) {
@@ -967,7 +969,7 @@ class Core {
   #users = new Set();
   /** @type {Map<string, { sub: Subscription, room: Room }>} */
   #rooms = new Map();
-  /** @type {Set<(link: Link) => void>} */
+  /** @type {Set<{ put: (link: Link) => void, fail: (error: ParleyError) => void }>} */
   #questions = new Set();
   /** @type {(e: ParleyError) => void} */
   #failReady;
@@ -1082,38 +1084,35 @@ class Core {
         clearTimeout(timer);
         unlisten();
         forget();
-        this.#questions.delete(put);
-        this.#failures.delete(put);
+        this.#questions.delete(question);
       };
-      /** @param {ParleyError} error */
-      const fail = (error) => {
-        done();
-        reject(error);
-      };
-      const timer = setTimeout(() => fail(new ParleyError('timeout', `no answer came to ${op.op}`)), ANSWER_WITHIN);
-      const unlisten = listen(signal, 'abort', () => fail(aborted(signal)));
-      /** @param {Link} link */
-      const put = (link) => {
-        if (on === link) return; // asked by a listener of this very welcome
-        on = link;
-        forget = link.ask(op, (frame) => {
+      const question = {
+        /** @param {ParleyError} error */
+        fail(error) {
           done();
-          try {
-            if (frame.op === 'error') throw errorOf(frame);
-            resolve(read(frame));
-          } catch (error) {
-            reject(error);
-          }
-        });
+          reject(error);
+        },
+        /** @param {Link} link */
+        put(link) {
+          if (on === link) return; // asked by a listener of this very welcome
+          on = link;
+          forget = link.ask(op, (frame) => {
+            done();
+            try {
+              if (frame.op === 'error') throw errorOf(frame);
+              resolve(read(frame));
+            } catch (error) {
+              reject(error);
+            }
+          });
+        },
       };
-      this.#questions.add(put);
-      this.#failures.set(put, fail);
-      if (this.status === 'open' && this.#link) put(this.#link);
+      const timer = setTimeout(() => question.fail(new ParleyError('timeout', `no answer came to ${op.op}`)), ANSWER_WITHIN);
+      const unlisten = listen(signal, 'abort', () => question.fail(aborted(signal)));
+      this.#questions.add(question);
+      if (this.status === 'open' && this.#link) question.put(this.#link);
     }));
   }
-
-  /** @type {Map<(link: Link) => void, (e: ParleyError) => void>} */
-  #failures = new Map();
 
   /** @param {string} name */
   rename(name) {
@@ -1138,13 +1137,13 @@ class Core {
       if (turn !== this.#tries) return;
       this.#link = new Link(new this.#Socket(url, [SUBPROTOCOL]), { name: this.#name, token }, {
         welcomed: (link, frame) => this.#welcomed(link, frame),
-        received: (link, frame) => this.#received(frame),
+        received: (_, frame) => this.#received(frame),
         ended: (link, error, refused) => this.#ended(link, error, refused),
       });
     } catch (cause) {
       if (turn !== this.#tries) return;
-      const error = cause instanceof ParleyError ? cause : new ParleyError('lost', `cannot connect: ${messageOf(cause)}`, { cause });
-      this.#retry(error);
+      this.#retry(cause instanceof ParleyError ? cause
+        : new ParleyError('lost', `cannot connect: ${messageOf(cause)}`, { cause }));
     }
   }
 
@@ -1179,7 +1178,7 @@ class Core {
     this.#resolveReady(welcome);
     // A listener may have closed the client, or made the link end.
     for (const { sub } of [...this.#rooms.values()]) if (this.#link === link) sub.connected(link);
-    for (const put of [...this.#questions]) if (this.#link === link) put(link);
+    for (const question of [...this.#questions]) if (this.#link === link) question.put(link);
     if (this.#link === link) this.#outbox.attach(link, limits, frame.user);
   }
 
@@ -1256,7 +1255,7 @@ class Core {
       sub.lost();
       sub.stop(asked ? undefined : error);
     }
-    for (const fail of [...this.#failures.values()]) fail(error);
+    for (const question of [...this.#questions]) question.fail(error);
     this.#outbox.close(error);
     this.#failReady(error);
     this.#setStatus(asked ? { status: 'closed' } : { status: 'closed', error });
