@@ -1,3 +1,5 @@
+//go:build unix
+
 package js_test
 
 import (
@@ -46,7 +48,7 @@ func TestTypes(t *testing.T) {
 	out, err := run(t, nil, npx, "-y", "-p", typescript, "tsc", "-p", ".")
 	switch {
 	case err == nil:
-	case strings.Contains(out, "error TS") || os.Getenv("PARLEY_TEST_ROOT") != "":
+	case strings.Contains(out, "error TS"):
 		t.Fatalf("tsc: %v\n%s", err, out)
 	default:
 		t.Skipf("%s cannot be had: %v\n%s", typescript, err, out)
