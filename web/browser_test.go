@@ -178,14 +178,14 @@ func TestUnreadMessagesAreCounted(t *testing.T) {
 	p.Until("the lobby", `document.querySelector('.room-name').textContent === 'lobby'`)
 	f.say("ops", "bob", "one")
 	f.say("ops", "bob", "two")
-	p.Until("the badge", `document.querySelector('.rooms .badge').textContent === '2'`)
+	p.Until("the badge", `document.querySelector('.rooms .badge:not([hidden])').textContent === '2'`)
 	p.Until("the title", `document.title === '(2) lobby · Parley'`)
 	// A person who leaves and comes back later sees the same.
 	p.Reload()
-	p.Until("the badge after a reload", `document.querySelector('.rooms .badge').textContent === '2'`)
+	p.Until("the badge after a reload", `document.querySelector('.rooms .badge:not([hidden])').textContent === '2'`)
 	p.Press(kb.ArrowUp, kb.ModifierAlt)
 	p.Until("the line above what is new", `document.querySelector('.divider.unread').nextSibling.querySelector('.body').textContent === 'one'`)
-	p.Until("no badge", `!document.querySelector('.rooms .badge') && document.title === 'ops · Parley'`)
+	p.Until("no badge", `!document.querySelector('.rooms .badge:not([hidden])') && document.title === 'ops · Parley'`)
 	p.Press(kb.ArrowDown, kb.ModifierAlt)
 	p.Until("the lobby again", `document.querySelector('.room-name').textContent === 'lobby'`)
 	p.Press(kb.ArrowUp, kb.ModifierAlt)
@@ -313,4 +313,33 @@ func TestKeysAndThemes(t *testing.T) {
 	if len(mute) > 0 {
 		t.Errorf("without a name for a screen reader: %q", mute)
 	}
+}
+
+func TestTokenIsAskedForWhereTheServerWantsOne(t *testing.T) {
+	f := newFixture(t)
+	f.set(func() { f.token = "s3cret" })
+	p := webtest.New(t).Open(f.url, webtest.Desk, nil)
+	p.Until("the token's field", `document.querySelector('dialog').open && document.activeElement.id === 'your-token'`)
+	p.Type("s3cret")
+	p.Press("\r")
+	p.Until("connected", `document.querySelectorAll('parley-people li').length === 1 && !document.querySelector('parley-banner').dataset.kind`)
+}
+
+func TestRoomsAreJoinedAndLeft(t *testing.T) {
+	f := newFixture(t)
+	p := webtest.New(t).OpenAs("ada", f.url, webtest.Desk)
+	for _, room := range []string{"ops.deploys", "Küche"} {
+		p.Do("document.querySelector('.join input').focus()")
+		p.Type(room)
+		p.Press("\r")
+		p.Until(room, fmt.Sprintf(`document.querySelector('.room-name').textContent === %q && decodeURIComponent(location.hash) === %[1]q.replace(/^/, '#')`, room))
+	}
+	p.Do("document.querySelector('.join input').focus()")
+	p.Type("no..such")
+	p.Press("\r")
+	p.Until("a word on names", `document.querySelector('#join-error').textContent !== ''`)
+	p.Click(`[aria-label="Leave Küche"]`)
+	p.Until("the next room", `document.querySelector('.room-name').textContent === 'lobby'`)
+	p.Reload()
+	p.Until("the others are remembered", `[...document.querySelectorAll('.rooms .name')].map((n) => n.textContent).join() === 'lobby,ops.deploys'`)
 }

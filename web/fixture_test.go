@@ -31,6 +31,7 @@ type fixture struct {
 	sessions map[*speaker]bool
 	down     bool   // nobody gets in
 	refuse   string // the code that sends are answered with, if not empty
+	token    string // what hello must bring, if not empty
 	mute     bool   // sends are not answered, and not stored
 	seq      int
 }
@@ -104,6 +105,11 @@ func (f *fixture) do(s *speaker, op frame) {
 	answer := frame{"ref": op["ref"], "room": room}
 	switch op["op"] {
 	case "hello":
+		if token, _ := op["token"].(string); token != f.token {
+			s.write(frame{"op": "error", "ref": op["ref"], "code": "unauthorized", "message": "a token is needed"})
+			go func() { _ = s.conn.Close(websocket.StatusPolicyViolation, "unauthorized") }()
+			return
+		}
 		f.hello(s, op, answer)
 	case "join":
 		f.join(s, op, answer)

@@ -43,7 +43,7 @@ class App extends HTMLElement {
     this.#who();
     this.#themed();
     this.#route();
-    if (!store.name) this.#name.ask('welcome');
+    if (!store.name && !store.guest) this.#name.ask('welcome');
   }
 
   #listen() {
@@ -76,7 +76,7 @@ class App extends HTMLElement {
     if (!room) return;
     const me = () => this.#chat.user;
     this.#title.textContent = room.name;
-    this.#log.show(room, me);
+    this.#log.show(room, this.#chat.user);
     this.#composer.show(room);
     this.#people.show(room, me);
     this.#drawer(false);
@@ -95,7 +95,7 @@ class App extends HTMLElement {
     const name = this.#chat.user || 'guest';
     this.#me.replaceChildren(avatar(name), h('span', { class: 'name', dir: 'auto' }, name));
     this.#me.setAttribute('aria-label', `You are ${name}. Change your name`);
-    this.#log.renamed();
+    this.#log.renamed(this.#chat.user);
     if (this.#chat.room) this.#people.show(this.#chat.room, () => this.#chat.user);
   }
 

@@ -3,13 +3,14 @@
 import { h } from './dom.js';
 
 /** Hues that stay apart from one another, and from the colour of errors. */
-const hues = [38, 68, 100, 142, 168, 196, 228, 258, 286, 314, 342];
+const hues = [45, 75, 105, 135, 160, 185, 210, 235, 260, 285, 310, 340];
 
 /** @param {string} name */
 export function hueOf(name) {
   let hash = 2166136261;
   for (const c of name) hash = Math.imul(hash ^ /** @type {number} */ (c.codePointAt(0)), 16777619);
-  return hues[((hash ^ (hash >>> 15)) >>> 0) % hues.length];
+  hash = Math.imul(hash ^ (hash >>> 16), 2246822507);
+  return hues[((hash ^ (hash >>> 13)) >>> 0) % hues.length];
 }
 
 /** @param {string} name */

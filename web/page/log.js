@@ -48,30 +48,31 @@ export class Log extends HTMLElement {
 
   /**
    * @param {Room} room
-   * @param {() => string} me
+   * @param {string} me
    */
   show(room, me) {
     this.#listening?.abort();
     this.#listening = new AbortController();
     if (this.#room) this.#room.timeline.following = true;
     this.#room = room;
-    this.#me = me();
+    this.#me = me;
     this.#nodes.clear();
     this.#list.replaceChildren();
     this.#fresh = true;
-    const refresh = () => {
-      this.#me = me();
-      this.#draw();
-    };
-    for (const kind of ['log', 'unread']) room.addEventListener(kind, refresh, { signal: this.#listening.signal });
+    for (const kind of ['log', 'unread']) room.addEventListener(kind, this.#draw, { signal: this.#listening.signal });
     room.timeline.following = true;
     this.#scroller.setAttribute('aria-label', `Messages in ${room.name}`);
     void room.timeline.toEnd().catch(() => {});
     this.#render();
   }
 
-  /** Our name has changed: what is ours may have too. */
-  renamed() {
+  /**
+   * Our name may have changed, and with it what is ours.
+   * @param {string} me
+   */
+  renamed(me) {
+    if (me === this.#me) return;
+    this.#me = me;
     this.#nodes.clear();
     this.#draw();
   }

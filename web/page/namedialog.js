@@ -34,7 +34,8 @@ export class NameDialog extends HTMLElement {
 
   /** @param {'welcome'|'rename'|'token'} why */
   ask(why) {
-    if (this.#dialog.open) return;
+    // A server that asks for a token says so when the dialog may be open already.
+    if (this.#dialog.open && why !== 'token') return;
     this.#title.textContent = why === 'welcome' ? 'Welcome to Parley' : why === 'token' ? 'Who are you?' : 'Change your name';
     this.#text.textContent = why === 'welcome' ? 'What should the others call you?'
       : why === 'token' ? 'This server asks for a token.'
@@ -43,9 +44,10 @@ export class NameDialog extends HTMLElement {
     this.#tokenField.hidden = why !== 'token';
     this.#error.textContent = '';
     this.#name.value = store.name ?? '';
-    this.#dialog.showModal();
-    this.#name.focus();
-    this.#name.select();
+    if (!this.#dialog.open) this.#dialog.showModal();
+    const first = why === 'token' ? this.#token : this.#name;
+    first.focus();
+    first.select();
   }
 
   async #take() {

@@ -62,7 +62,10 @@ export class Room extends EventTarget {
     this.name = name;
     this.#me = () => client.user ?? '';
     this.read = store.read(name);
-    this.timeline = new Timeline((query) => this.#handle.history(query), () => this.#changed('log'));
+    this.timeline = new Timeline((query) => this.#handle.history(query), () => {
+      this.#settle();
+      this.#changed('log');
+    });
     this.#handle = client.room(name, { last: FIRST, presence: true });
     this.#handle.on('message', (m) => this.#message(m));
     this.#handle.on('gap', (g) => this.timeline.addGap(g));
@@ -160,6 +163,7 @@ export class Room extends EventTarget {
 
   /** Drops drafts whose message the log shows. */
   #settle() {
+    if (this.drafts.length === 0) return;
     const { atEnd, newest } = this.timeline;
     this.drafts = this.drafts.filter((d) => !(d.state === 'stored' && atEnd && d.seq <= newest));
   }

@@ -9,6 +9,8 @@ import * as when from './when.js';
 export class Sidebar extends HTMLElement {
   /** @type {Chat} */
   #chat;
+  /** @type {Map<Room, Item>} */
+  #items = new Map();
   #list = h('ul', { class: 'rooms' });
   #known = h('datalist', { id: 'known-rooms' });
   #error = h('p', { class: 'failed', id: 'join-error', role: 'alert' });
@@ -60,29 +62,19 @@ export class Sidebar extends HTMLElement {
   }
 
   #render() {
-    const focused = document.activeElement instanceof HTMLElement && this.#list.contains(document.activeElement)
-      ? document.activeElement.dataset.room : undefined;
-    this.#list.replaceChildren(...[...this.#chat.rooms.values()].map((room) => this.#item(room)));
-    if (focused === undefined) return;
-    for (const link of this.#list.querySelectorAll('a')) if (link.dataset.room === focused) link.focus();
-  }
-
-  /** @param {Room} room */
-  #item(room) {
-    const here = this.#chat.room === room;
-    const n = room.unread;
-    const { last } = room;
-    return h('li', { class: `${here ? 'here' : ''}${n > 0 ? ' unread' : ''}` },
-      h('a', {
-        href: `#${encodeURIComponent(room.name)}`, data: { room: room.name },
-        'aria-current': here ? 'page' : undefined,
-        'aria-label': n > 0 ? `${room.name}, ${n} unread` : room.name,
-      },
-      h('span', { class: 'name' }, room.name),
-      last && h('time', {}, when.brief(last.at)),
-      h('span', { class: 'preview', dir: 'auto' }, last ? `${last.from === this.#chat.user ? 'You' : last.from}: ${glance(last)}` : 'No messages yet'),
-      n > 0 && h('span', { class: 'badge' }, n > 99 ? '99+' : String(n))),
-      h('button', { class: 'icon-button leave', type: 'button', 'aria-label': `Leave ${room.name}`, title: 'Leave', onclick: () => this.#leave(room) }, icon('close')));
+    const wanted = [...this.#chat.rooms.values()].map((room) => {
+      const item = this.#items.get(room) ?? new Item(room, () => this.#leave(room));
+      this.#items.set(room, item);
+      item.update(room === this.#chat.room, this.#chat.user);
+      return item.node;
+    });
+    for (const [room, item] of this.#items) {
+      if (this.#chat.rooms.get(room.name) === room) continue;
+      item.node.remove();
+      this.#items.delete(room);
+    }
+    // They are in the order they were joined in, so a new one comes last.
+    for (const node of wanted) if (node.parentNode !== this.#list) this.#list.append(node);
   }
 
   /** @param {Room} room */
@@ -91,6 +83,44 @@ export class Sidebar extends HTMLElement {
     const next = here ? this.#chat.neighbour(1) : null;
     this.#chat.leave(room.name);
     if (here) location.hash = encodeURIComponent(next && next !== room.name ? next : 'lobby');
+  }
+}
+
+/** A room's line. It stays while what it shows changes, so that it can be clicked in a busy room. */
+class Item {
+  #room;
+  #time = h('time');
+  #preview = h('span', { class: 'preview', dir: 'auto' });
+  #badge = h('span', { class: 'badge', hidden: true });
+  #link;
+  node;
+
+  /**
+   * @param {Room} room
+   * @param {() => void} leave
+   */
+  constructor(room, leave) {
+    this.#room = room;
+    this.#link = h('a', { href: `#${encodeURIComponent(room.name)}` },
+      h('span', { class: 'name' }, room.name), this.#time, this.#preview, this.#badge);
+    this.node = h('li', {}, this.#link,
+      h('button', { class: 'icon-button leave', type: 'button', 'aria-label': `Leave ${room.name}`, title: 'Leave', onclick: leave }, icon('close')));
+  }
+
+  /**
+   * @param {boolean} here
+   * @param {string} me
+   */
+  update(here, me) {
+    const { name, unread, last } = this.#room;
+    this.node.className = `${here ? 'here' : ''}${unread > 0 ? ' unread' : ''}`;
+    if (here) this.#link.setAttribute('aria-current', 'page');
+    else this.#link.removeAttribute('aria-current');
+    this.#link.setAttribute('aria-label', unread > 0 ? `${name}, ${unread} unread` : name);
+    this.#time.textContent = last ? when.brief(last.at) : '';
+    this.#preview.textContent = last ? `${last.from === me ? 'You' : last.from}: ${glance(last)}` : 'No messages yet';
+    this.#badge.hidden = unread === 0;
+    this.#badge.textContent = unread > 99 ? '99+' : String(unread);
   }
 }
 

@@ -11,6 +11,9 @@ export const WINDOW = 300;
 /** How many are fetched at a time. */
 const PAGE = 100;
 
+/** How long to wait after a fetch that failed, in milliseconds. */
+const PAUSE = 3000;
+
 /** How many of the newest are kept beside the window, to close it up with the log's end again. */
 const RECENT = 100;
 
@@ -35,6 +38,7 @@ export class Timeline {
 
   /** @type {Message[]} */
   #recent = [];
+  #failed = -PAUSE;
   #history;
   #changed;
 
@@ -77,7 +81,7 @@ export class Timeline {
 
   /** Fetches what comes before the window. */
   async older() {
-    if (this.atStart || this.loading) return;
+    if (this.atStart || this.loading || this.#pausing) return;
     const first = this.messages[0]?.seq;
     await this.#fetch('older', first === undefined ? {} : { before: first }, (page) => {
       if (this.messages[0]?.seq !== first) return; // the window has moved on
@@ -93,7 +97,7 @@ export class Timeline {
 
   /** Fetches what comes behind the window. */
   async newer() {
-    if (this.atEnd || this.loading) return;
+    if (this.atEnd || this.loading || this.#pausing) return;
     const last = this.messages.at(-1)?.seq ?? 0;
     await this.#fetch('newer', { after: last }, (page) => {
       if (this.messages.at(-1)?.seq !== last) return;
@@ -112,6 +116,8 @@ export class Timeline {
       this.#close();
     });
   }
+
+  get #pausing() { return performance.now() - this.#failed < PAUSE; }
 
   /** Closes the window up with the log's end, if what is known of it reaches down to the window. */
   #close() {
@@ -143,6 +149,9 @@ export class Timeline {
     try {
       const page = await this.#history({ ...query, limit: PAGE });
       if (this.loading === kind) take(page);
+    } catch (error) {
+      this.#failed = performance.now();
+      throw error;
     } finally {
       if (this.loading === kind) this.loading = null;
       this.#changed();
