@@ -9,14 +9,14 @@ import (
 
 	"github.com/chromedp/chromedp/kb"
 
-	"parley/web/webtest"
+	"parley/e2e/browser"
 )
 
 func TestTwoPeopleTalk(t *testing.T) {
 	f := newFixture(t)
-	b := webtest.New(t)
-	ada := b.OpenAs("ada", f.url+"/#ops.deploys", webtest.Desk)
-	bob := b.OpenAs("bob", f.url+"/#ops.deploys", webtest.Phone)
+	b := browser.New(t)
+	ada := b.OpenAs("ada", f.url+"/#ops.deploys", browser.Desk)
+	bob := b.OpenAs("bob", f.url+"/#ops.deploys", browser.Phone)
 	ada.Until("bob is there", `[...document.querySelectorAll('parley-people .name')].some((n) => n.textContent === 'bob')`)
 
 	bob.Do("document.querySelector('parley-composer textarea').focus()")
@@ -52,7 +52,7 @@ func TestMarkupOfOthersStaysText(t *testing.T) {
 		f.say("lobby", `<b onclick=window.hit=1>eve`, body)
 	}
 	f.sayAt("lobby", "eve", "json", frame{"<img src=x onerror=window.hit=1>": "</pre><script>window.hit=1</script>"}, time.Now())
-	p := webtest.New(t).OpenAs("ada", f.url, webtest.Desk)
+	p := browser.New(t).OpenAs("ada", f.url, browser.Desk)
 	p.Until("all messages", fmt.Sprintf(`document.querySelectorAll('.message[data-seq]').length === %d`, len(evil)+1))
 	for _, body := range evil[:5] {
 		p.Sees(body)
@@ -79,7 +79,7 @@ func TestTextIsFormatted(t *testing.T) {
 	f.sayAt("lobby", "bob", "json", frame{"t": 21.5}, time.Now())
 	f.sayAt("lobby", "bob", "binary", "AP+A", time.Now())
 	f.say("lobby", "bob", strings.Repeat("line\n", 200))
-	p := webtest.New(t).OpenAs("ada", f.url, webtest.Desk)
+	p := browser.New(t).OpenAs("ada", f.url, browser.Desk)
 	p.Until("all messages", `document.querySelectorAll('.message[data-seq]').length === 5`)
 	for what, want := range map[string]string{
 		".body strong":   "strong",
@@ -104,7 +104,7 @@ func TestFiveThousandMessagesNeedFewNodes(t *testing.T) {
 	const messages = 5000
 	f := newFixture(t)
 	f.fill("lobby", messages)
-	p := webtest.New(t).OpenAs("dora", f.url, webtest.Desk)
+	p := browser.New(t).OpenAs("dora", f.url, browser.Desk)
 	p.Until("the newest", `document.querySelector('.message[data-seq="5000"]')`)
 	// Up to the beginning, a screen at a time, and note the most nodes, whether what was in view
 	// moved when others came above it, and the longest that a frame took.
@@ -143,7 +143,7 @@ func TestFiveThousandMessagesNeedFewNodes(t *testing.T) {
 func TestScrollingDownAgainFetchesWhatWasDropped(t *testing.T) {
 	f := newFixture(t)
 	f.fill("lobby", 1000)
-	p := webtest.New(t).OpenAs("dora", f.url, webtest.Phone)
+	p := browser.New(t).OpenAs("dora", f.url, browser.Phone)
 	p.Until("the newest", `document.querySelector('.message[data-seq="1000"]')`)
 	for range 3 {
 		p.Do("document.querySelector('.scroller').scrollTop = 0")
@@ -173,7 +173,7 @@ func TestScrollingDownAgainFetchesWhatWasDropped(t *testing.T) {
 
 func TestUnreadMessagesAreCounted(t *testing.T) {
 	f := newFixture(t)
-	p := webtest.New(t).OpenAs("ada", f.url+"/#ops", webtest.Desk)
+	p := browser.New(t).OpenAs("ada", f.url+"/#ops", browser.Desk)
 	p.Do("location.hash = '#lobby'")
 	p.Until("the lobby", `document.querySelector('.room-name').textContent === 'lobby'`)
 	f.say("ops", "bob", "one")
@@ -194,7 +194,7 @@ func TestUnreadMessagesAreCounted(t *testing.T) {
 
 func TestDeliveryIsShown(t *testing.T) {
 	f := newFixture(t)
-	p := webtest.New(t).OpenAs("ada", f.url, webtest.Desk)
+	p := browser.New(t).OpenAs("ada", f.url, browser.Desk)
 	f.set(func() { f.refuse = "denied" })
 	p.Say("no good")
 	p.Until("it failed", `document.querySelector('.draft.failed .failed').textContent.includes('you may not send here')`)
@@ -211,7 +211,7 @@ func TestDeliveryIsShown(t *testing.T) {
 
 func TestOfflineAndBack(t *testing.T) {
 	f := newFixture(t)
-	p := webtest.New(t).OpenAs("ada", f.url, webtest.Desk)
+	p := browser.New(t).OpenAs("ada", f.url, browser.Desk)
 	p.Allow("WebSocket connection to")
 	p.Allow("503")
 	f.say("lobby", "bob", "before")
@@ -235,7 +235,7 @@ func TestOfflineAndBack(t *testing.T) {
 func TestGapIsALine(t *testing.T) {
 	f := newFixture(t)
 	f.fill("lobby", 100)
-	p := webtest.New(t).OpenAs("dora", f.url, webtest.Desk)
+	p := browser.New(t).OpenAs("dora", f.url, browser.Desk)
 	p.Allow("WebSocket connection to")
 	p.Allow("503")
 	p.Until("the last", `[...document.querySelectorAll('.message')].at(-1).dataset.seq === '100'`)
@@ -253,7 +253,7 @@ func TestNarrowPhoneScrollsOnlyDown(t *testing.T) {
 	f := newFixture(t)
 	lively(f)
 	f.say("ops.deploys", strings.Repeat("Wolfeschlegelsteinhausen", 2), strings.Repeat("unbreakable", 60)+" https://example.org/"+strings.Repeat("long", 80))
-	p := webtest.New(t).OpenAs("ada", f.url+"/#ops.deploys", webtest.Narrow)
+	p := browser.New(t).OpenAs("ada", f.url+"/#ops.deploys", browser.Narrow)
 	p.Sees("Nicely done 👏")
 	wide := `[...document.querySelectorAll('main, main *')].filter((e) => !e.closest('pre') && e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.className || e.tagName)`
 	var over []string
@@ -278,7 +278,7 @@ func TestNarrowPhoneScrollsOnlyDown(t *testing.T) {
 
 func TestNameIsAskedForOnceAndKept(t *testing.T) {
 	f := newFixture(t)
-	p := webtest.New(t).Open(f.url, webtest.Desk, nil)
+	p := browser.New(t).Open(f.url, browser.Desk, nil)
 	p.Until("the dialog", `document.querySelector('dialog').open && document.activeElement.id === 'your-name'`)
 	p.Type("Grace Hopper")
 	p.Press("\r")
@@ -294,7 +294,7 @@ func TestNameIsAskedForOnceAndKept(t *testing.T) {
 
 func TestKeysAndThemes(t *testing.T) {
 	f := newFixture(t)
-	p := webtest.New(t).OpenAs("ada", f.url, webtest.Desk)
+	p := browser.New(t).OpenAs("ada", f.url, browser.Desk)
 	p.Do("document.querySelector('parley-composer textarea').focus()")
 	p.Type("one")
 	p.Press("\r", kb.ModifierShift)
@@ -318,7 +318,7 @@ func TestKeysAndThemes(t *testing.T) {
 func TestTokenIsAskedForWhereTheServerWantsOne(t *testing.T) {
 	f := newFixture(t)
 	f.set(func() { f.token = "s3cret" })
-	p := webtest.New(t).Open(f.url, webtest.Desk, nil)
+	p := browser.New(t).Open(f.url, browser.Desk, nil)
 	p.Until("the token's field", `document.querySelector('dialog').open && document.activeElement.id === 'your-token'`)
 	p.Type("s3cret")
 	p.Press("\r")
@@ -327,7 +327,7 @@ func TestTokenIsAskedForWhereTheServerWantsOne(t *testing.T) {
 
 func TestRoomsAreJoinedAndLeft(t *testing.T) {
 	f := newFixture(t)
-	p := webtest.New(t).OpenAs("ada", f.url, webtest.Desk)
+	p := browser.New(t).OpenAs("ada", f.url, browser.Desk)
 	for _, room := range []string{"ops.deploys", "Küche"} {
 		p.Do("document.querySelector('.join input').focus()")
 		p.Type(room)

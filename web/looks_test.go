@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"parley/web/webtest"
+	"parley/e2e/browser"
 )
 
 // A lively room, for people to look at: PARLEY_SCREENSHOTS=dir go test -run Screenshots ./web
@@ -17,18 +17,18 @@ func TestScreenshots(t *testing.T) {
 	}
 	f := newFixture(t)
 	lively(f)
-	b := webtest.New(t)
+	b := browser.New(t)
 	for _, s := range []struct {
 		name string
-		size webtest.Size
-	}{{"desk", webtest.Desk}, {"phone", webtest.Phone}} {
+		size browser.Size
+	}{{"desk", browser.Desk}, {"phone", browser.Phone}} {
 		me := b.Open(f.url+"/#ops.deploys", s.size, map[string]string{
 			"name": "Ada Lovelace", "rooms": `["lobby","ops.deploys","sensors","design"]`,
 			"read.lobby": "1", "read.ops.deploys": "18", "read.design": "0",
 		})
-		bob := b.OpenAs("bob", f.url+"/#ops.deploys", webtest.Desk)
-		b.OpenAs("Grace Hopper", f.url+"/#ops.deploys", webtest.Desk)
-		b.OpenAs("chidi", f.url+"/#ops.deploys", webtest.Desk)
+		bob := b.OpenAs("bob", f.url+"/#ops.deploys", browser.Desk)
+		b.OpenAs("Grace Hopper", f.url+"/#ops.deploys", browser.Desk)
+		b.OpenAs("chidi", f.url+"/#ops.deploys", browser.Desk)
 		me.Until("the room", `document.querySelectorAll('.message').length > 5 && document.querySelectorAll('parley-people li').length > 2`)
 		bob.Do("document.querySelector('parley-composer textarea').focus()")
 		bob.Type("hm")

@@ -1,9 +1,9 @@
-// Package webtest opens the chat page in a headless Chromium, for tests: it drives the page as a
+// Package browser opens the chat page in a headless Chromium, for tests: it drives the page as a
 // person would, with keys and clicks, and looks at what the document shows.
 //
 // A test whose page breaks its content security policy, throws, or writes an error to the console
 // fails. Where there is no Chromium the test is skipped.
-package webtest
+package browser
 
 import (
 	"context"
