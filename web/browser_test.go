@@ -197,7 +197,7 @@ func TestDeliveryIsShown(t *testing.T) {
 	p := browser.New(t).OpenAs("ada", f.url, browser.Desk)
 	f.set(func() { f.refuse = "denied" })
 	p.Say("no good")
-	p.Until("it failed", `document.querySelector('.draft.failed .failed').textContent.includes('you may not send here')`)
+	p.Until("it failed", `document.querySelector('.draft[data-state=failed] .failed').textContent.includes('you may not send here')`)
 	f.set(func() { f.refuse = "" })
 	p.Click(".retry")
 	p.Until("it is stored", `document.querySelector('.message[data-seq] .state[aria-label=stored]') && !document.querySelector('.draft')`)
@@ -222,7 +222,7 @@ func TestOfflineAndBack(t *testing.T) {
 	f.say("lobby", "bob", "missed one")
 	f.say("lobby", "bob", "missed two")
 	p.Say("written offline")
-	p.Until("it waits", `document.querySelector('.draft.sending')`)
+	p.Until("it waits", `document.querySelector('.draft[data-state=sending]')`)
 	f.set(func() { f.down = false })
 	p.Sees("written offline")
 	p.Until("good news", `/Back online, caught up 2 messages/.test(document.querySelector('parley-banner').textContent)`)
@@ -342,4 +342,22 @@ func TestRoomsAreJoinedAndLeft(t *testing.T) {
 	p.Until("the next room", `document.querySelector('.room-name').textContent === 'lobby'`)
 	p.Reload()
 	p.Until("the others are remembered", `[...document.querySelectorAll('.rooms .name')].map((n) => n.textContent).join() === 'lobby,ops.deploys'`)
+}
+
+func TestBigRoomIsCountedNotListed(t *testing.T) {
+	f := newFixture(t)
+	p := browser.New(t).OpenAs("ada", f.url, browser.Desk)
+	f.set(func() {
+		f.tell("lobby", frame{"op": "presence", "room": "lobby", "joined": []any{}, "left": []any{}, "count": 1234}, nil)
+	})
+	p.Until("the count", `document.querySelector('parley-people h2').textContent === '1,234 people here' && !document.querySelector('parley-people li')`)
+}
+
+func TestBusyRoomStaysBoundedAndFollowed(t *testing.T) {
+	f := newFixture(t)
+	p := browser.New(t).OpenAs("dora", f.url, browser.Desk)
+	f.fill("lobby", 2000)
+	p.Until("the newest, in few nodes", `[...document.querySelectorAll('.message')].at(-1).dataset.seq === '2000' && document.querySelectorAll('.message').length <= 300`)
+	p.Until("the end in view", `(() => { const s = document.querySelector('.scroller'); return s.scrollHeight - s.scrollTop - s.clientHeight < 4; })()`)
+	p.Until("all read", `document.title === 'lobby · Parley'`)
 }

@@ -114,6 +114,9 @@ func (f *fixture) do(s *speaker, op frame) {
 	case "join":
 		f.join(s, op, answer)
 	case "send":
+		if f.mute {
+			return
+		}
 		f.send(s, op, answer)
 	case "history":
 		f.history(op, answer)
@@ -187,10 +190,6 @@ func (f *fixture) replay(s *speaker, room string, op frame) {
 }
 
 func (f *fixture) send(s *speaker, op, answer frame) {
-	if f.mute {
-		answer["op"] = "late"
-		return
-	}
 	if f.refuse != "" {
 		answer["op"], answer["code"], answer["message"] = "error", f.refuse, "you may not send here"
 		return

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp/kb"
+
 	"parley/e2e/browser"
 )
 
@@ -38,6 +40,19 @@ func TestScreenshots(t *testing.T) {
 			me.Do("new Promise((f) => requestAnimationFrame(() => requestAnimationFrame(f)))")
 			me.Screenshot(filepath.Join(dir, s.name+"-"+theme+".png"))
 		}
+		me.Do("document.querySelector('.scroller').scrollTop = 0")
+		me.Until("the beginning", `document.querySelector('.scroller').scrollTop < 5 && !document.querySelector('.jump').hidden`)
+		me.Screenshot(filepath.Join(dir, s.name+"-scrolled.png"))
+		me.Press(kb.Escape)
+		f.set(func() { f.refuse = "denied" })
+		me.Say("this one will not pass")
+		me.Until("failed", `document.querySelector('.draft[data-state=failed]')`)
+		f.set(func() { f.refuse = ""; f.mute = true })
+		me.Say("and this one takes its time")
+		me.Allow("WebSocket")
+		me.Dark(false)
+		me.Screenshot(filepath.Join(dir, s.name+"-delivery.png"))
+		f.set(func() { f.mute = false })
 		if s.name == "phone" {
 			me.Click(".menu")
 			me.Do("new Promise((f) => setTimeout(f, 400))")

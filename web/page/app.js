@@ -5,7 +5,7 @@ import { avatar } from './avatar.js';
 import { Banner } from './banner.js';
 import { Chat } from './chat.js';
 import { Composer } from './composer.js';
-import { h, icon } from './dom.js';
+import { h, icon, soon } from './dom.js';
 import { Log } from './log.js';
 import { NameDialog } from './namedialog.js';
 import { People } from './people.js';
@@ -49,7 +49,7 @@ class App extends HTMLElement {
   #listen() {
     const chat = this.#chat;
     chat.addEventListener('room', () => this.#show());
-    chat.addEventListener('rooms', () => this.#unread());
+    chat.addEventListener('rooms', soon(() => this.#unread()));
     chat.addEventListener('who', () => this.#who());
     chat.addEventListener('status', () => {
       if (chat.status.error?.code === 'unauthorized') this.#name.ask('token');

@@ -16,6 +16,8 @@ export class Composer extends HTMLElement {
   #box = h('textarea', {
     rows: 1, name: 'message', autocomplete: 'off', enterKeyHint: 'send', 'aria-describedby': 'typing',
     oninput: () => this.#typed(), onkeydown: (/** @type {KeyboardEvent} */ e) => this.#key(e),
+    // Where a keyboard tells of the key and of its character apart.
+    onkeypress: (/** @type {KeyboardEvent} */ e) => { if (e.key === 'Enter' && !e.shiftKey) e.preventDefault(); },
   });
   #send = h('button', { class: 'send', type: 'submit', 'aria-label': 'Send', title: 'Send (Enter)', disabled: true }, icon('send'));
   #typing = h('p', { class: 'typing', id: 'typing', 'aria-live': 'polite' });

@@ -38,7 +38,7 @@ export function messageNode(message, own, head) {
  */
 export function draftNode(draft, from, head, actions) {
   const { state } = draft;
-  return h('article', { class: `message own draft ${state}${head ? ' head' : ''}`, data: { state }, 'aria-label': `${from}, ${state}` },
+  return h('article', { class: `message own draft${head ? ' head' : ''}`, data: { state }, 'aria-label': `${from}, ${state}` },
     head ? avatar(from) : h('span', { class: 'margin-time' }),
     h('div', { class: 'content' },
       head && by(from, draft.at),
@@ -46,7 +46,7 @@ export function draftNode(draft, from, head, actions) {
       state === 'stored' && h('span', { class: 'state', title: 'Stored', role: 'img', 'aria-label': 'stored' }, '✓'),
       state === 'sending' && h('span', { class: 'state', title: 'Sending', role: 'img', 'aria-label': 'sending' }, h('span', { class: 'spinner' })),
       state === 'failed' && h('p', { class: 'failed', role: 'alert' },
-        `Not sent: ${draft.error} `,
+        `Not sent: ${draft.error}`,
         h('button', { class: 'small retry', type: 'button', onclick: actions.retry }, icon('retry'), 'Try again'),
         h('button', { class: 'small quiet', type: 'button', onclick: actions.discard }, 'Discard'))));
 }

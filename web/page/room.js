@@ -51,6 +51,8 @@ export class Room extends EventTarget {
   /** The newest seq when we joined: up to it, messages are the past, and new to us if unread. */
   #past = Infinity;
   #signalled = 0;
+  #saving = 0; // the timer that is to remember what was read: not for each message of a busy room
+  #leaving = new AbortController();
   #asked = false;
 
   /**
@@ -67,6 +69,7 @@ export class Room extends EventTarget {
       this.#changed('log');
     });
     this.#handle = client.room(name, { last: FIRST, presence: true });
+    addEventListener('pagehide', () => this.#save(), { signal: this.#leaving.signal });
     this.#handle.on('message', (m) => this.#message(m));
     this.#handle.on('gap', (g) => this.timeline.addGap(g));
     this.#handle.on('joined', (j) => this.#joined(j));
@@ -90,7 +93,7 @@ export class Room extends EventTarget {
     const newest = this.timeline.newest;
     if (newest > (this.read ?? -1)) {
       this.read = newest;
-      store.setRead(this.name, newest);
+      this.#saving ||= setTimeout(() => this.#save(), 300);
     }
     if (this.unread === 0) return;
     this.unread = 0;
@@ -140,6 +143,8 @@ export class Room extends EventTarget {
 
   /** Leaves the room for good. */
   leave() {
+    clearTimeout(this.#saving);
+    this.#leaving.abort();
     store.setRead(this.name, null);
     this.#handle.leave();
   }
@@ -200,6 +205,12 @@ export class Room extends EventTarget {
     if (joined.seq === 0) this.timeline.atStart = true;
     this.#members(joined);
     this.#changed('log');
+  }
+
+  #save() {
+    clearTimeout(this.#saving);
+    this.#saving = 0;
+    if (this.read !== null) store.setRead(this.name, this.read);
   }
 
   #begin() {
