@@ -115,7 +115,7 @@ func (s *Setup) start(ctx context.Context, name string, l Load) (*target, error)
 	t := &target{setup: s, name: name, dir: dir}
 	t.argv = append([]string{s.Executable}, l.peer(name, dir)...)
 	if name == Parley {
-		t.argv = append(t.argv, "serve", "--data", dir, "--tcp", "127.0.0.1:0")
+		t.argv = append(t.argv, "serve", "--data", dir, "--tcp", "127.0.0.1:0", "--http", "")
 	}
 	if err := t.begin(ctx); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))

@@ -95,7 +95,7 @@ func (s *server) tryStart() error {
 
 // launch runs the program with the server's settings and does not wait for it.
 func (s *server) launch() (*process, error) {
-	args := append([]string{"serve", "--data", s.data, "--tcp", "127.0.0.1:0"}, s.flags...)
+	args := append([]string{"serve", "--data", s.data, "--tcp", "127.0.0.1:0", "--http", "127.0.0.1:0"}, s.flags...)
 	return launch(s.t, s.path, s.dir, s.env, args...)
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"regexp"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -18,7 +19,10 @@ import (
 type Config struct {
 	Data string `yaml:"data"` // the directory that holds the log
 	TCP  string `yaml:"tcp"`  // address of plain lines and JSON lines; port 0 = any
+	HTTP string `yaml:"http"` // address of HTTP; port 0 = any, "" = none
 	Open bool   `yaml:"open"` // listen on an address that others can reach, though anyone may do anything
+
+	Hostnames []string `yaml:"hostnames"` // names that HTTP answers to, beside its addresses
 
 	Retain     Retain        `yaml:"retain"`
 	Dedupe     time.Duration `yaml:"dedupe"`     // how long a repeated id is known
@@ -42,6 +46,7 @@ func Default() Config {
 	return Config{
 		Data:       "parley-data",
 		TCP:        "127.0.0.1:8000",
+		HTTP:       "127.0.0.1:8080",
 		Retain:     Retain{Messages: 100_000, Age: 30 * 24 * time.Hour},
 		Dedupe:     10 * time.Minute,
 		Partitions: 4,
@@ -99,18 +104,32 @@ func (c *Config) Check() error {
 	case c.Log != "text" && c.Log != "json":
 		return badConfig("log: text or json, not %q", c.Log)
 	}
-	return c.checkAddress()
+	for _, name := range c.Hostnames {
+		if !hostname.MatchString(name) {
+			return badConfig("hostname: %q is no host's name: without scheme, port and path", name)
+		}
+	}
+	if err := c.checkAddress("tcp", c.TCP); err != nil {
+		return err
+	}
+	if c.HTTP == "" {
+		return nil
+	}
+	return c.checkAddress("http", c.HTTP)
 }
+
+// hostname is a name or an address without brackets.
+var hostname = regexp.MustCompile(`^[0-9A-Za-z_][0-9A-Za-z_.:-]*$`)
 
 // checkAddress refuses an address that others can reach unless that was asked for: where nobody
 // has to say who they are, anyone who reaches the server may read and write everything.
-func (c *Config) checkAddress() error {
-	addr, err := net.ResolveTCPAddr("tcp", c.TCP)
+func (c *Config) checkAddress(key, address string) error {
+	addr, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {
-		return badConfig("tcp: %w", err)
+		return badConfig("%s: %w", key, err)
 	}
 	if !addr.IP.IsLoopback() && !c.Open {
-		return badConfig("tcp: %s can be reached by others, and anyone may read and write every room: say --open if that is meant, or listen on 127.0.0.1", c.TCP)
+		return badConfig("%s: %s can be reached by others, and anyone may read and write every room: say --open if that is meant, or listen on 127.0.0.1", key, address)
 	}
 	return nil
 }

@@ -14,12 +14,12 @@ import (
 	"parley/engine"
 	"parley/room"
 	"parley/session"
-	"parley/transport/tcp"
 )
 
 // Addresses are where a server that is ready can be reached.
 type Addresses struct {
-	TCP string
+	TCP  string
+	HTTP string // "" = nowhere
 }
 
 // Run serves until ctx ends, then drains: clients are told, what is in flight is answered, the log
@@ -29,11 +29,18 @@ func Run(ctx context.Context, c Config, logger *slog.Logger, ready func(Addresse
 	if err := c.Check(); err != nil {
 		return err
 	}
-	listener, err := listen(c.TCP)
+	lines, err := listen("tcp", c.TCP)
 	if err != nil {
 		return err
 	}
-	defer closing(listener.Close, &err)
+	defer closing(lines.Close, &err)
+	var web *net.TCPListener
+	if c.HTTP != "" {
+		if web, err = listen("http", c.HTTP); err != nil {
+			return err
+		}
+		defer closing(web.Close, &err)
+	}
 
 	log, err := openLog(ctx, &c, logger)
 	if err != nil {
@@ -49,25 +56,19 @@ func Run(ctx context.Context, c Config, logger *slog.Logger, ready func(Addresse
 
 	c.Limits.Dedupe = min(c.Dedupe, c.Retain.Age)
 	sessions := &session.Server{Log: log, Hub: hub, Limits: c.Limits, Logger: logger}
-	door, err := tcp.NewServer(sessions, tcp.Config{Pause: pause(c.Pause), Logger: logger})
-	if err != nil {
+	d := &doors{config: &c, sessions: sessions, engine: log, hub: hub, logger: logger}
+	if err := d.open(lines, web); err != nil {
 		return err
 	}
-	failed := make(chan error, 1)
-	go func() { failed <- door.Serve(listener) }()
-
-	ready(Addresses{TCP: listener.Addr().String()})
+	ready(d.addresses())
 	select {
-	case err = <-failed:
-		failed <- nil
+	case err = <-d.failed:
 	case <-ctx.Done():
 		logger.Info("draining", "at_most", c.Drain)
 	}
-	_ = listener.Close() // with it ends Serve
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Drain)
 	defer cancel()
-	door.Drain(drain)
-	<-failed
+	d.drain(drain)
 	return err
 }
 
@@ -92,15 +93,16 @@ func closing(f func() error, err *error) {
 	}
 }
 
-func listen(addr string) (*net.TCPListener, error) {
+// listen takes an address; flag is what sets it.
+func listen(flag, addr string) (*net.TCPListener, error) {
 	a, err := net.ResolveTCPAddr("tcp", addr)
 	if err != nil {
-		return nil, badConfig("tcp: %w", err)
+		return nil, badConfig("%s: %w", flag, err)
 	}
 	l, err := net.ListenTCP("tcp", a)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, badConfig("the address %s is taken: another server runs there; --tcp says where to listen", addr)
+		return nil, badConfig("the address %s is taken: another server runs there; --%s says where to listen", addr, flag)
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EADDRNOTAVAIL):
 		return nil, badConfig("listen on %s: %w", addr, err)
 	case err != nil:

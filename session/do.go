@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/oklog/ulid/v2"
-
 	"parley"
 	"parley/wire"
 )
@@ -53,9 +51,11 @@ func (s *Session) Do(ctx context.Context, op *wire.Op) error {
 // send appends a message to its room's log and answers when it is durable. Beyond the bound of
 // sends in flight it waits, and with it the reading of the connection: back-pressure.
 func (s *Session) send(ctx context.Context, op *wire.Op) error {
-	if len(op.Body) > s.server.Limits.Message {
-		return parley.Errorf(parley.TooLarge, "a body has at most %d bytes; this one has %d", s.server.Limits.Message, len(op.Body))
+	d, err := s.server.draft(op)
+	if err != nil {
+		return err
 	}
+	d.From, d.Session = s.user, s.id
 	if s.slots == nil {
 		s.slots = make(chan struct{}, s.server.Limits.Inflight)
 	}
@@ -67,15 +67,8 @@ func (s *Session) send(ctx context.Context, op *wire.Op) error {
 	if m := s.member(op.Room); m != nil {
 		m.Sends()
 	}
-	d := parley.Draft{
-		Room: op.Room, ID: op.ID, Retry: op.ID != "",
-		From: s.user, Type: op.Type, Body: op.Body, Session: s.id,
-	}
-	if d.ID == "" {
-		d.ID = ulid.Make().String()
-	}
 	ref, name := bytes.Clone(op.Ref), op.Room
-	err := s.server.Log.Append(ctx, d, func(r parley.Receipt, err error) {
+	err = s.server.Log.Append(ctx, d, func(r parley.Receipt, err error) {
 		if err != nil {
 			s.Refuse(ref, err)
 		} else {

@@ -82,16 +82,8 @@ func (s *Session) member(name string) *room.Member {
 	return nil
 }
 
-func (s *Session) history(ctx context.Context, op *wire.Op) (err error) {
-	var page parley.Page
-	switch {
-	case op.After != nil:
-		page, err = s.server.Hub.PageAfter(ctx, op.Room, *op.After, op.Limit)
-	case op.Before == nil:
-		page, err = s.server.Hub.PageBefore(ctx, op.Room, 0, op.Limit)
-	case *op.Before > 0:
-		page, err = s.server.Hub.PageBefore(ctx, op.Room, *op.Before, op.Limit)
-	}
+func (s *Session) history(ctx context.Context, op *wire.Op) error {
+	page, err := s.server.Page(ctx, op)
 	if err != nil {
 		return err
 	}
@@ -100,7 +92,7 @@ func (s *Session) history(ctx context.Context, op *wire.Op) (err error) {
 }
 
 func (s *Session) rooms(ctx context.Context, op *wire.Op) error {
-	list, more, err := s.server.Hub.Rooms(ctx, op.AfterRoom, op.Limit)
+	list, more, err := s.server.Rooms(ctx, op)
 	if err != nil {
 		return err
 	}
@@ -109,7 +101,7 @@ func (s *Session) rooms(ctx context.Context, op *wire.Op) error {
 }
 
 func (s *Session) who(_ context.Context, op *wire.Op) error {
-	users, count := s.server.Hub.Members(op.Room, whoLimit)
+	users, count := s.server.Members(op)
 	s.out.Reply(func(enc wire.Encoding, dst []byte) []byte { return enc.Members(dst, op.Ref, op.Room, users, count) })
 	return nil
 }

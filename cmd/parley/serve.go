@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -32,6 +33,7 @@ Each setting can be given as a flag, in the environment (PARLEY_TCP for --tcp) o
 (--config), in this order of precedence. TERM or Ctrl-C stops it gently, a second one at once.`,
 		Example: `  parley serve
   parley serve --data /var/lib/parley --tcp 127.0.0.1:8000
+  parley serve --open --http :8080 --hostname chat.example.org
   parley serve --retain-messages 1000 --retain-age 24h`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -44,6 +46,8 @@ Each setting can be given as a flag, in the environment (PARLEY_TCP for --tcp) o
 	f := cmd.Flags()
 	f.StringVar(&config.Data, "data", config.Data, "directory that holds the messages")
 	f.StringVar(&config.TCP, "tcp", config.TCP, "address for plain lines and JSON lines; port 0 takes a free one")
+	f.StringVar(&config.HTTP, "http", config.HTTP, "address for HTTP; port 0 takes a free one, empty is off")
+	f.StringSliceVar(&config.Hostnames, "hostname", config.Hostnames, "name that HTTP answers to, beside its address (repeatable)")
 	f.BoolVar(&config.Open, "open", config.Open, "listen on an address others can reach, with no authentication")
 	f.IntVar(&config.Retain.Messages, "retain-messages", config.Retain.Messages, "messages kept of each room")
 	f.DurationVar(&config.Retain.Age, "retain-age", config.Retain.Age, "age up to which messages are kept")
@@ -63,7 +67,7 @@ const defaultConfig = "parley.yml"
 // settle works out the configuration: defaults, then the file, then the environment, then flags.
 func settle(flags *pflag.FlagSet, config *server.Config, file string) error {
 	given := map[string]string{}
-	flags.Visit(func(f *pflag.Flag) { given[f.Name] = f.Value.String() })
+	flags.Visit(func(f *pflag.Flag) { given[f.Name] = valueOf(f) })
 	if file == "" {
 		file = os.Getenv("PARLEY_CONFIG")
 	}
@@ -88,11 +92,28 @@ func settle(flags *pflag.FlagSet, config *server.Config, file string) error {
 		if !ok || f.Name == "config" || f.Name == "help" {
 			return
 		}
-		if err := f.Value.Set(value); err != nil && failed == nil {
+		if err := setFlag(f, value); err != nil && failed == nil {
 			failed = &server.ConfigError{Err: fmt.Errorf("%s: %w", from, err)}
 		}
 	})
 	return failed
+}
+
+// valueOf is a flag's value as setFlag takes it: a list has commas between its parts.
+func valueOf(f *pflag.Flag) string {
+	if list, ok := f.Value.(pflag.SliceValue); ok {
+		return strings.Join(list.GetSlice(), ",")
+	}
+	return f.Value.String()
+}
+
+// setFlag puts a value in the place of what was there, be it a list.
+func setFlag(f *pflag.Flag, value string) error {
+	list, ok := f.Value.(pflag.SliceValue)
+	if !ok {
+		return f.Value.Set(value)
+	}
+	return list.Replace(strings.FieldsFunc(value, func(r rune) bool { return r == ',' }))
 }
 
 // serve runs the server until a signal comes.
@@ -103,17 +124,38 @@ func serve(ctx context.Context, config server.Config, stderr io.Writer) error {
 	logger := newLogger(stderr, config.Log)
 	return server.Run(ctx, config, logger, func(a server.Addresses) {
 		if config.Log == "json" {
-			logger.Info("ready", "tcp", a.TCP, "data", config.Data, "version", version(), "took", time.Since(began).String())
+			logger.Info("ready", "tcp", a.TCP, "http", a.HTTP, "data", config.Data, "version", version(), "took", time.Since(began).String())
 			return
 		}
 		fmt.Fprintf(stderr, "parley %s is ready (%d ms), messages in %s\n\n", version(), time.Since(began).Milliseconds(), config.Data)
-		fmt.Fprintf(stderr, "tcp  %s\n\n", a.TCP)
-		host, port, _ := strings.Cut(a.TCP, ":")
-		fmt.Fprintf(stderr, "     nc %s %s\n     parley chat%s\n", host, port, serverFlag(a.TCP))
+		printAddresses(stderr, a)
 		if !config.Open {
 			fmt.Fprintln(stderr, "\nOnly this machine can reach it, and whoever can may read and write every room.")
 		}
 	})
+}
+
+// printAddresses says where the server is, and how to reach it from a browser, a terminal and curl.
+func printAddresses(w io.Writer, a server.Addresses) {
+	fmt.Fprintf(w, "tcp  %s\n", a.TCP)
+	if a.HTTP != "" {
+		fmt.Fprintf(w, "http %s\n", a.HTTP)
+	}
+	host, port, _ := net.SplitHostPort(near(a.TCP))
+	fmt.Fprintf(w, "\n     nc %s %s\n     parley chat%s\n", host, port, serverFlag(near(a.TCP)))
+	if a.HTTP != "" {
+		web := near(a.HTTP)
+		fmt.Fprintf(w, "     http://%s/\n     curl -d hi http://%s/rooms/lobby\n     curl -N http://%s/rooms/lobby/events\n", web, web, web)
+	}
+}
+
+// near is an address as this machine reaches it: one that stands for all is none to connect to.
+func near(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if ip := net.ParseIP(host); err != nil || !ip.IsUnspecified() {
+		return addr
+	}
+	return net.JoinHostPort("127.0.0.1", port)
 }
 
 // serverFlag is what a client command must be told to reach addr.

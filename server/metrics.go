@@ -1,0 +1,148 @@
+package server
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Metrics have no label of a room or user: there is no bound to either, and both are nobody's business
+// on a dashboard.
+
+// metrics gives what /metrics answers.
+func (d *doors) metrics() http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		gatherer{d},
+	)
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{DisableCompression: true})
+}
+
+// gatherer reads the counters that each part keeps of itself.
+type gatherer struct{ *doors }
+
+// metric is one of ours.
+type metric struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+}
+
+func counter(name, help string, labels ...string) metric {
+	return metric{prometheus.NewDesc("parley_"+name, help, labels, nil), prometheus.CounterValue}
+}
+
+func gauge(name, help string, labels ...string) metric {
+	return metric{prometheus.NewDesc("parley_"+name, help, labels, nil), prometheus.GaugeValue}
+}
+
+var (
+	appended    = counter("log_appended_total", "Messages that became durable.")
+	duplicates  = counter("log_duplicates_total", "Repeated ids, answered with the first seq.")
+	refused     = counter("log_refused_total", "Appends that were not stored.")
+	unknown     = counter("log_unknown_total", "Appends that ended with an unknown outcome.")
+	waited      = counter("log_waited_total", "Appends that had to wait since too much was in flight.")
+	delivered   = counter("log_delivered_total", "Live messages given to rooms.")
+	syncs       = counter("log_syncs_total", "Rounds of the group commit.")
+	syncSeconds = counter("log_sync_seconds_total", "Time spent in them.")
+	gapFills    = counter("log_gap_fills_total", "Times a live message was missing and read from the log.")
+	safetyFinds = counter("log_safety_finds_total", "Rooms that the safety check found behind.")
+	unreadable  = counter("log_unreadable_total", "Records left out because they could not be decoded.")
+	broke       = counter("log_write_errors_total", "Write errors of the store.")
+	reopened    = counter("log_reopened_total", "Times the store was opened again after one.")
+	inFlight    = gauge("log_in_flight", "Appends without an outcome.")
+	unsynced    = gauge("log_unsynced", "Messages written but not durable.")
+	writable    = gauge("log_writable", "Whether messages can be stored now.")
+
+	activeRooms = gauge("rooms_active", "Rooms that have members, or had a moment ago.")
+	roomGaps    = counter("room_gaps_total", "Gaps told to members.")
+	lagReads    = counter("room_lag_reads_total", "Pages read from the log for members behind their ring.")
+	parked      = gauge("room_parked", "Sessions whose socket is full or that are behind their ring.")
+
+	presence       = counter("presence_total", "Presence frames, each for all members of a room that asked.")
+	presenceLate   = counter("presence_late_total", "Members that could not take one and are told all anew.")
+	signals        = counter("signals_total", "Signals taken for a room's members.")
+	signalsLost    = counter("signals_lost_total", "Signals that a member could not take.")
+	signalsDropped = counter("signals_dropped_total", "Signals not taken, of who signals too much.")
+
+	connections = gauge("connections", "Connections now.", "transport")
+	accepted    = counter("connections_total", "Connections since the start.", "transport")
+	dismissed   = counter("connections_refused_total", "Connections closed for what they sent.", "transport")
+	foreign     = counter("connections_foreign_total", "Handshakes refused for the site they came from.", "transport")
+	dead        = counter("connections_dead_total", "Connections cut that gave no sign of life.", "transport")
+
+	httpOpen    = gauge("http_open", "Requests being answered now.")
+	httpAnswers = counter("http_answers_total", "Requests answered, by class of status.", "status")
+	httpRefused = counter("http_refused_total", "Requests for another host, from another site, or of doubtful length.")
+)
+
+// Describe implements prometheus.Collector. It says nothing, since there is nothing to collect before all
+// the doors are made.
+func (gatherer) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (g gatherer) Collect(ch chan<- prometheus.Metric) {
+	set := func(m metric, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(m.desc, m.kind, value, labels...)
+	}
+	g.collectLog(set)
+	h := g.hub.Stats()
+	set(activeRooms, float64(h.Rooms))
+	set(roomGaps, float64(h.Gaps))
+	set(lagReads, float64(h.LagReads))
+	set(parked, float64(h.Parked))
+	set(presence, float64(h.Presence))
+	set(presenceLate, float64(h.PresenceLate))
+	set(signals, float64(h.Signals))
+	set(signalsLost, float64(h.SignalsLost))
+	set(signalsDropped, float64(h.SignalsDropped))
+
+	t := g.tcp.Stats()
+	set(connections, float64(t.Open), "tcp")
+	set(accepted, float64(t.Accepted), "tcp")
+	set(dismissed, float64(t.Refused), "tcp")
+	e := g.sse.Stats()
+	set(connections, float64(e.Open), "sse")
+	set(accepted, float64(e.Accepted), "sse")
+
+	s := g.ws.Stats()
+	set(connections, float64(s.Open), "ws")
+	set(accepted, float64(s.Accepted), "ws")
+	set(dismissed, float64(s.Refused), "ws")
+	set(foreign, float64(s.Foreign), "ws")
+	set(dead, float64(s.Dead), "ws")
+
+	w := g.http.Stats()
+	set(httpOpen, float64(w.Open))
+	set(httpRefused, float64(w.Refused))
+	for status, n := range w.Answers {
+		set(httpAnswers, float64(n), status)
+	}
+}
+
+func (g gatherer) collectLog(set func(metric, float64, ...string)) {
+	l := g.engine.Stats()
+	set(appended, float64(l.Appended))
+	set(duplicates, float64(l.Duplicates))
+	set(refused, float64(l.Refused))
+	set(unknown, float64(l.Unknown))
+	set(waited, float64(l.Waited))
+	set(delivered, float64(l.Delivered))
+	set(syncs, float64(l.Syncs))
+	set(syncSeconds, l.SyncTime.Seconds())
+	set(gapFills, float64(l.GapFills))
+	set(safetyFinds, float64(l.SafetyFinds))
+	set(unreadable, float64(l.Unreadable))
+	set(broke, float64(l.Broke))
+	set(reopened, float64(l.Reopened))
+	set(inFlight, float64(l.InFlight))
+	set(unsynced, float64(l.Unsynced))
+	ok := 1.0
+	if g.engine.Ready() != nil {
+		ok = 0
+	}
+	set(writable, ok)
+}

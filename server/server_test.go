@@ -1,0 +1,181 @@
+package server_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"parley/server"
+)
+
+// configuration is that of a server of its own.
+func configuration(t *testing.T) server.Config {
+	c := server.Default()
+	c.Data, c.TCP, c.HTTP = filepath.Join(t.TempDir(), "data"), "127.0.0.1:0", "127.0.0.1:0"
+	return c
+}
+
+// run runs a server until stop, which gives what Run did.
+func run(t *testing.T, c server.Config) (server.Addresses, func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended, ready := make(chan error, 1), make(chan server.Addresses, 1)
+	go func() {
+		ended <- server.Run(ctx, c, slog.New(slog.DiscardHandler), func(a server.Addresses) { ready <- a })
+	}()
+	t.Cleanup(cancel)
+	select {
+	case a := <-ready:
+		return a, func() error { cancel(); return <-ended }
+	case err := <-ended:
+		t.Fatal(err)
+		panic("unreachable")
+	}
+}
+
+// get reads what is at a URL.
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	resp, err := http.Get(url) //nolint:noctx // the test's own time limit will do
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}
+
+func TestAllDoorsLeadIntoTheSameRooms(t *testing.T) {
+	addresses, stop := run(t, configuration(t))
+	base := "http://" + addresses.HTTP
+
+	events, err := http.Get(base + "/rooms/lobby/events") //nolint:noctx // it ends with the server
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer events.Body.Close()
+	stream := bufio.NewReader(events.Body)
+	until := func(want string) {
+		t.Helper()
+		for {
+			line, err := stream.ReadString('\n')
+			if err != nil {
+				t.Fatalf("no %q: %v", want, err)
+			}
+			if strings.Contains(line, want) {
+				return
+			}
+		}
+	}
+	until("id: 0")
+
+	resp, err := http.Post(base+"/rooms/lobby", "text/plain", strings.NewReader("by HTTP")) //nolint:noctx // likewise
+	if err != nil || resp.StatusCode != 201 {
+		t.Fatal(resp, err)
+	}
+	_ = resp.Body.Close()
+	until(`"body":"by HTTP"`)
+	lines, err := net.Dial("tcp", addresses.TCP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lines.Close()
+	_, _ = io.WriteString(lines, "by TCP\n")
+	until(`"body":"by TCP"`)
+
+	for path, want := range map[string]string{
+		"/metrics":     "\nparley_log_appended_total 2\n",
+		"/readyz":      `"ready"`,
+		"/":            "<html",
+		"/parley.js":   "export",
+		"/rooms/lobby": `"body":"by TCP"`,
+	} {
+		if status, body := get(t, base+path); status != 200 || !strings.Contains(body, want) {
+			t.Errorf("%s: %d without %q: %.200s", path, status, want, body)
+		}
+	}
+	if status, _ := get(t, base+"/ws"); status == 404 || status == 200 {
+		t.Errorf("/ws without an upgrade: %d", status)
+	}
+	stranger, err := net.Dial("tcp", addresses.TCP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close()
+	_, _ = io.WriteString(stranger, "GET / HTTP/1.1\r\n")
+	told, _ := io.ReadAll(stranger)
+	if !strings.Contains(string(told), base) {
+		t.Errorf("a browser on the line port is not told of %s: %s", base, told)
+	}
+
+	http.DefaultClient.CloseIdleConnections()
+	began := time.Now()
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 8*time.Second {
+		t.Errorf("the drain took %v", took)
+	}
+	until("retry: ")
+	if _, err := net.Dial("tcp", addresses.HTTP); err == nil {
+		t.Error("HTTP is open behind the end")
+	}
+}
+
+func TestWithoutHTTP(t *testing.T) {
+	c := configuration(t)
+	c.HTTP = ""
+	addresses, stop := run(t, c)
+	if addresses.HTTP != "" {
+		t.Errorf("HTTP at %s", addresses.HTTP)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWhatCannotBeServed(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for name, set := range map[string]func(*server.Config){
+		"a port that is taken":    func(c *server.Config) { c.HTTP = taken.Addr().String() },
+		"an address for all":      func(c *server.Config) { c.HTTP = "0.0.0.0:0" },
+		"no address":              func(c *server.Config) { c.HTTP = "nowhere" },
+		"a host's name with port": func(c *server.Config) { c.Hostnames = []string{"https://chat.example"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := configuration(t)
+			set(&c)
+			err := server.Run(context.Background(), c, slog.New(slog.DiscardHandler), func(server.Addresses) { t.Error("it is ready") })
+			if bad := (*server.ConfigError)(nil); !errors.As(err, &bad) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+func TestAddressesInTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "parley.yml")
+	if err := os.WriteFile(path, []byte("http: 127.0.0.1:9\nhostnames: [chat.example, other.example]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := server.Default()
+	if err := c.Load(path); err != nil || c.HTTP != "127.0.0.1:9" || len(c.Hostnames) != 2 {
+		t.Errorf("%+v, %v", c, err)
+	}
+}

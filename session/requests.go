@@ -1,0 +1,86 @@
+package session
+
+import (
+	"context"
+
+	"github.com/oklog/ulid/v2"
+
+	"parley"
+	"parley/room"
+	"parley/wire"
+)
+
+// The operations of clients that ask for one thing and go, as over HTTP: the same checks and the
+// same answers as those of a connection, without one.
+
+// Send stores one message and returns when it is durable, with the id it has.
+func (s *Server) Send(ctx context.Context, from string, op *wire.Op) (id string, r parley.Receipt, err error) {
+	d, err := s.draft(op)
+	if err != nil {
+		return "", r, err
+	}
+	d.From = from
+	type outcome struct {
+		receipt parley.Receipt
+		err     error
+	}
+	done := make(chan outcome, 1)
+	if err := s.Log.Append(ctx, d, func(r parley.Receipt, err error) { done <- outcome{r, err} }); err != nil {
+		return "", r, err
+	}
+	select {
+	case o := <-done:
+		return d.ID, o.receipt, o.err
+	case <-ctx.Done():
+		return "", r, ctx.Err()
+	}
+}
+
+// draft makes of a send what the log is given, but for who sends it.
+func (s *Server) draft(op *wire.Op) (parley.Draft, error) {
+	if len(op.Body) > s.Limits.Message {
+		return parley.Draft{}, parley.Errorf(parley.TooLarge, "a body has at most %d bytes; this one has %d", s.Limits.Message, len(op.Body))
+	}
+	d := parley.Draft{Room: op.Room, ID: op.ID, Retry: op.ID != "", Type: op.Type, Body: op.Body}
+	if d.ID == "" {
+		d.ID = ulid.Make().String()
+	}
+	return d, nil
+}
+
+// Page gives the page that a history asks for.
+func (s *Server) Page(ctx context.Context, op *wire.Op) (parley.Page, error) {
+	switch {
+	case op.After != nil:
+		return s.Hub.PageAfter(ctx, op.Room, *op.After, op.Limit)
+	case op.Before == nil:
+		return s.Hub.PageBefore(ctx, op.Room, 0, op.Limit)
+	case *op.Before > 0:
+		return s.Hub.PageBefore(ctx, op.Room, *op.Before, op.Limit)
+	}
+	return parley.Page{}, nil
+}
+
+// Rooms gives the rooms that a listing asks for.
+func (s *Server) Rooms(ctx context.Context, op *wire.Op) (list []wire.RoomEntry, more bool, err error) {
+	return s.Hub.Rooms(ctx, op.AfterRoom, op.Limit)
+}
+
+// Listen makes the session a member of a room for a client that sends nothing more: a join whose
+// answer is the transport's. joined, as room.Joining has it, appends that.
+func (s *Session) Listen(ctx context.Context, op *wire.Op, joined func(dst []byte, seq uint64) []byte) error {
+	return s.enter(ctx, room.Joining{
+		Room: op.Room, Start: op.Start, Echo: true,
+		Joined: func(_ wire.Encoding, dst []byte, seq uint64) []byte { return joined(dst, seq) },
+	})
+}
+
+// TooManyRooms is the answer to who wants to be in more rooms than a session may be in.
+func TooManyRooms(most int) error {
+	return parley.Errorf(parley.Conflict, "a session is in at most %d rooms", most)
+}
+
+// Members names some of the users in the room that is asked for, and counts all.
+func (s *Server) Members(op *wire.Op) (users []string, count int) {
+	return s.Hub.Members(op.Room, whoLimit)
+}

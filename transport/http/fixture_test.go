@@ -1,0 +1,176 @@
+package httpapi_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"parley"
+	"parley/internal/logtest"
+	"parley/room"
+	"parley/session"
+	"parley/transport/http"
+	"parley/transport/sse"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fixture is a server on a log in memory.
+type fixture struct {
+	t    *testing.T
+	log  *logtest.Memory
+	web  *httpapi.Server
+	addr string
+}
+
+func serve(t *testing.T, config httpapi.Config) *fixture {
+	t.Helper()
+	logger := slog.New(slog.DiscardHandler)
+	log := logtest.New(logtest.Options{})
+	hub := room.NewHub(log, room.Config{Logger: logger})
+	ctx, cancel := context.WithCancel(context.Background())
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		_ = hub.Run(ctx)
+	}()
+	sessions := &session.Server{Log: log, Hub: hub, Limits: parley.DefaultLimits(), Logger: logger}
+	events, err := sse.NewServer(sessions, sse.Config{Logger: logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Events, config.Logger = events, logger
+	web := httpapi.NewServer(sessions, config)
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- web.Serve(l) }()
+	t.Cleanup(func() {
+		http.DefaultClient.CloseIdleConnections()
+		drain, stop := context.WithTimeout(context.Background(), 5*time.Second)
+		defer stop()
+		web.Drain(drain)
+		events.Drain(drain)
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		cancel()
+		<-stopped
+	})
+	return &fixture{t: t, log: log, web: web, addr: l.Addr().String()}
+}
+
+// answer is what came back.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// ask makes a request; headers are "Name: value".
+func (f *fixture) ask(method, path, body string, headers ...string) answer {
+	f.t.Helper()
+	req, err := http.NewRequest(method, "http://"+f.addr+path, strings.NewReader(body))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		if req.Header.Add(name, value); name == "Host" {
+			req.Host = value
+		}
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req) // no redirects
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	return f.read(method, path, resp)
+}
+
+// read reads an answer and holds it against the description.
+func (f *fixture) read(method, path string, resp *http.Response) answer {
+	f.t.Helper()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if resp.StatusCode >= 400 && method != http.MethodHead {
+		var p struct {
+			Status int
+			Code   parley.Code
+			Detail string
+		}
+		if err := json.Unmarshal(b, &p); err != nil || resp.Header.Get("Content-Type") != "application/problem+json" {
+			f.t.Errorf("%s %s: %d with %s, no problem", method, path, resp.StatusCode, b)
+		}
+		if p.Status != resp.StatusCode || p.Code == "" || p.Detail == "" {
+			f.t.Errorf("%s %s: a problem without status, code or detail: %s", method, path, b)
+		}
+	}
+	if resp.Header.Get("X-Content-Type-Options") != "nosniff" || resp.Header.Get("Access-Control-Allow-Origin") != "" {
+		f.t.Errorf("%s %s: headers %v", method, path, resp.Header)
+	}
+	checkDocumented(f.t, method, path, resp.StatusCode)
+	return answer{resp.StatusCode, resp.Header, b}
+}
+
+// code is the code of a problem.
+func (a answer) code() parley.Code {
+	var p struct{ Code parley.Code }
+	_ = json.Unmarshal(a.body, &p)
+	return p.Code
+}
+
+// texts are the bodies of a page, as they stand.
+func (a answer) texts(t *testing.T) []string {
+	t.Helper()
+	var page struct {
+		Messages []struct{ Body json.RawMessage }
+	}
+	if err := json.Unmarshal(a.body, &page); err != nil {
+		t.Fatalf("%v: %s", err, a.body)
+	}
+	texts := []string{}
+	for _, m := range page.Messages {
+		texts = append(texts, string(m.Body))
+	}
+	return texts
+}
+
+// raw writes bytes to a connection and reads all answers until it is closed.
+func (f *fixture) raw(request string) []int {
+	f.t.Helper()
+	nc, err := net.Dial("tcp", f.addr)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer nc.Close()
+	_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
+	go func() { _, _ = io.Copy(nc, strings.NewReader(request)) }()
+	var statuses []int
+	for r := bufio.NewReader(nc); ; {
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			if !slices.Contains([]error{io.EOF, io.ErrUnexpectedEOF}, err) && len(statuses) == 0 {
+				f.t.Errorf("no answer: %v", err)
+			}
+			return statuses
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+		statuses = append(statuses, resp.StatusCode)
+	}
+}

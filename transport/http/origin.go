@@ -1,0 +1,97 @@
+package httpapi
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"parley"
+)
+
+// Where nobody has to say who they are, a browser on this machine is the way in for every page it
+// shows: these checks let in only our own.
+
+// checkHost refuses a request for a name that is not ours: a page of another site whose name was made
+// to point here (DNS rebinding) is, to the browser, of one origin with us.
+func (s *Server) checkHost(r *http.Request) error {
+	host := hostOf(r.Host)
+	local := localAddr(r)
+	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	switch {
+	case s.hostnames[host]:
+		return nil
+	case err == nil:
+		// An address cannot be made to point elsewhere. Which ones lead here, a server that listens on
+		// all does not know.
+		if addr = addr.Unmap(); addr == local || s.anyAddress.Load() || addr.IsLoopback() && local.IsLoopback() {
+			return nil
+		}
+	case local.IsLoopback() && (host == "localhost" || strings.HasSuffix(host, ".localhost")):
+		return nil
+	}
+	return parley.Errorf(parley.Denied, "this server does not answer to %q; --hostname says which names it has", host)
+}
+
+// hostOf is the host of a host:port, in small letters and without a dot behind it.
+func hostOf(hostport string) string {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	return strings.ToLower(strings.TrimSuffix(host, "."))
+}
+
+// localAddr is our side of the connection.
+func localAddr(r *http.Request) netip.Addr {
+	a, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	return a.AddrPort().Addr().Unmap()
+}
+
+var errCrossSite = parley.Errorf(parley.Denied, "a page of another site may not do this")
+
+// checkSite refuses what a browser asks for on behalf of another site, whatever its type: a form
+// needs no leave to post. Following a link to here is fine.
+func (s *Server) checkSite(r *http.Request) error {
+	if err := s.crossOrigin.Check(r); err != nil {
+		return errCrossSite.Because(err)
+	}
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "", "same-origin", "none":
+	default:
+		if r.Header.Get("Sec-Fetch-Mode") != "navigate" {
+			return errCrossSite
+		}
+	}
+	if origin := r.Header.Get("Origin"); origin != "" {
+		if u, err := url.Parse(origin); err != nil || !strings.EqualFold(u.Host, r.Host) {
+			return errCrossSite
+		}
+	}
+	return nil
+}
+
+// checkPath refuses paths that mean another than they say: what net/http would send elsewhere. A part that
+// is encoded is decoded once, by its route, and so a room's name at most.
+func checkPath(r *http.Request) error {
+	path := r.URL.EscapedPath()
+	for i, part := range strings.Split(path, "/") {
+		if part == "." || part == ".." || part == "" && i > 0 && i < strings.Count(path, "/") {
+			return parley.Errorf(parley.BadRequest, "%q is no path here", clip(path))
+		}
+	}
+	return nil
+}
+
+// clip shortens what a client sent before it is shown back to it.
+func clip(s string) string {
+	const most = 80
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}

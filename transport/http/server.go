@@ -1,0 +1,237 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"parley"
+	"parley/session"
+)
+
+// Events answers a request with the events of rooms. An error is returned before anything is
+// written.
+type Events interface {
+	Stream(w http.ResponseWriter, r *http.Request, rooms []string) error
+}
+
+// Config is what the HTTP transport can be told. The zero value of a field means its default.
+type Config struct {
+	Hostnames []string // names this server answers to, beside its addresses
+
+	Events    Events       // required
+	Metrics   http.Handler // /metrics; nil = not there
+	WebSocket http.Handler // /ws; nil = not there. It checks where a request comes from by itself
+	Page      http.Handler // what is nobody else's; nil = nothing
+
+	SlowHead time.Duration // how long the head of a request may take; default 15 s
+	SlowBody time.Duration // likewise its body; default 20 s
+	Logger   *slog.Logger
+}
+
+// Limits of a connection that are nobody's to choose.
+const (
+	headMost   = 64 << 10 // bytes of a head
+	idleTime   = 2 * time.Minute
+	answerTime = time.Minute // from the head to the end of the answer
+)
+
+func (c *Config) fill() {
+	if c.SlowHead == 0 {
+		c.SlowHead = 15 * time.Second
+	}
+	if c.SlowBody == 0 {
+		c.SlowBody = 20 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+}
+
+// Server answers HTTP requests.
+type Server struct {
+	sessions    *session.Server
+	config      Config
+	logger      *slog.Logger
+	hostnames   map[string]bool
+	crossOrigin *http.CrossOriginProtection
+	http        *http.Server
+
+	anyAddress atomic.Bool // it listens on all addresses of the machine
+	draining   atomic.Bool
+	refused    atomic.Int64
+	open       atomic.Int64
+	answers    [6]atomic.Int64 // by the first digit of the status
+}
+
+// routes are the paths and, for each, what its methods do. HEAD goes with GET, OPTIONS with all.
+var routes = map[string]map[string]func(*Server, http.ResponseWriter, *http.Request) error{
+	"/rooms":                {"GET": (*Server).rooms},
+	"/rooms/{room}":         {"GET": (*Server).page, "POST": (*Server).send},
+	"/rooms/{room}/members": {"GET": (*Server).members},
+	"/rooms/{room}/events":  {"GET": (*Server).roomEvents},
+	"/events":               {"GET": (*Server).events},
+	"/livez":                {"GET": (*Server).live},
+	"/readyz":               {"GET": (*Server).ready},
+	"/metrics":              {"GET": (*Server).metrics},
+	"/openapi.yaml":         {"GET": (*Server).openAPI},
+	"/asyncapi.yaml":        {"GET": (*Server).asyncAPI},
+}
+
+// NewServer makes a server whose requests are operations of sessions.
+func NewServer(sessions *session.Server, config Config) *Server {
+	config.fill()
+	s := &Server{
+		sessions: sessions, config: config, logger: config.Logger,
+		hostnames: make(map[string]bool), crossOrigin: http.NewCrossOriginProtection(),
+	}
+	for _, name := range config.Hostnames {
+		s.hostnames[hostOf(name)] = true
+	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	s.http = &http.Server{
+		Handler:           s.handler(),
+		Protocols:         protocols,
+		ReadHeaderTimeout: config.SlowHead,
+		IdleTimeout:       idleTime,
+		WriteTimeout:      answerTime,
+		MaxHeaderBytes:    headMost,
+		ErrorLog:          slog.NewLogLogger(config.Logger.Handler(), slog.LevelDebug),
+		ConnContext:       withGuard,
+
+		DisableGeneralOptionsHandler: true,
+	}
+	return s
+}
+
+// handler is the whole way of a request.
+func (s *Server) handler() http.Handler {
+	mux := http.NewServeMux()
+	for path, methods := range routes {
+		mux.Handle(path, s.route(methods))
+	}
+	if s.config.WebSocket != nil {
+		mux.Handle("/ws", s.config.WebSocket)
+	}
+	if s.config.Page != nil {
+		mux.Handle("/", s.config.Page)
+	} else {
+		mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+			setSafe(w.Header())
+			s.fail(w, r, parley.Errorf(parley.NotFound, "there is nothing at this path"))
+		})
+	}
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w := &writer{ResponseWriter: rw}
+		s.open.Add(1)
+		defer func() {
+			s.open.Add(-1)
+			s.answers[min(w.status, 599)/100].Add(1)
+		}()
+		if err := s.admit(w, r); err != nil {
+			s.refused.Add(1)
+			setSafe(w.Header())
+			w.Header().Set("Connection", "close")
+			s.fail(w, r, err)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// admit checks what every request must be.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request) error {
+	if g := guardOf(r.Context()); g != nil && g.doubtful.Load() {
+		return parley.Errorf(parley.BadRequest, "a request has one length: Content-Length once, or chunks")
+	}
+	if len(r.TransferEncoding) > 0 {
+		w.Header().Set("Connection", "close") // the guard does not look behind chunks
+	}
+	if err := s.checkHost(r); err != nil {
+		return err
+	}
+	return checkPath(r)
+}
+
+// route finds the method's handler.
+func (s *Server) route(methods map[string]func(*Server, http.ResponseWriter, *http.Request) error) http.Handler {
+	allowed := []string{http.MethodOptions}
+	for m := range methods {
+		if allowed = append(allowed, m); m == http.MethodGet {
+			allowed = append(allowed, http.MethodHead)
+		}
+	}
+	slices.Sort(allowed)
+	allow := strings.Join(allowed, ", ")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		setSafe(w.Header())
+		method := r.Method
+		if method == http.MethodHead {
+			method = http.MethodGet
+		}
+		handle, ok := methods[method]
+		err := s.checkSite(r)
+		switch {
+		case err != nil:
+			s.refused.Add(1)
+		case ok:
+			err = handle(s, w, r)
+		default:
+			w.Header().Set("Allow", allow)
+			if method == http.MethodOptions {
+				w.WriteHeader(http.StatusNoContent)
+				return
+			}
+			err = errMethod
+		}
+		if err != nil {
+			s.fail(w, r, err)
+		}
+	})
+}
+
+// Stats are a server's counters since it began, and a gauge of now.
+type Stats struct {
+	Answers map[string]int64 // by class of status: 2xx, 4xx …; 1xx are connections given away
+	Refused int64            // requests for another host or from another site, and doubtful ones
+	Open    int64            // requests being answered now
+}
+
+// Stats reads the counters.
+func (s *Server) Stats() Stats {
+	st := Stats{Answers: make(map[string]int64), Refused: s.refused.Load(), Open: s.open.Load()}
+	for i := 1; i < len(s.answers); i++ {
+		st.Answers[fmt.Sprintf("%dxx", i)] = s.answers[i].Load()
+	}
+	return st
+}
+
+// Serve answers requests until Drain. The listener is closed then.
+func (s *Server) Serve(l *net.TCPListener) error {
+	addr, ok := l.Addr().(*net.TCPAddr)
+	s.anyAddress.Store(ok && addr.IP.IsUnspecified())
+	if err := s.http.Serve(guards{l}); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve HTTP: %w", err)
+	}
+	return nil
+}
+
+// Retire says that the server goes away: it is not ready any more.
+func (s *Server) Retire() { s.draining.Store(true) }
+
+// Drain stops to accept, and answers the requests under way. Those that are not done when ctx ends
+// are cut. Connections that were given away are not its own.
+func (s *Server) Drain(ctx context.Context) {
+	s.Retire()
+	if s.http.Shutdown(ctx) != nil {
+		_ = s.http.Close()
+	}
+}

@@ -1,0 +1,136 @@
+package sse
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"parley"
+	"parley/session"
+	"parley/transport/sock"
+	"parley/wire"
+)
+
+// Config is what streams can be told. The zero value of a field means its default.
+type Config struct {
+	Heartbeat time.Duration // a stream gets one at least this often; default 10 s
+	Logger    *slog.Logger
+}
+
+// Server makes sessions of requests for events.
+type Server struct {
+	sessions *session.Server
+	logger   *slog.Logger
+	conns    *sock.Set
+	beats    beats
+
+	stop    context.CancelFunc
+	running sync.WaitGroup
+}
+
+// NewServer makes a server whose sessions are made by sessions. Drain must be called in the end.
+func NewServer(sessions *session.Server, config Config) (*Server, error) {
+	if config.Heartbeat == 0 {
+		config.Heartbeat = 10 * time.Second
+	}
+	if config.Logger == nil {
+		config.Logger = slog.Default()
+	}
+	conns, err := sock.NewSet()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{sessions: sessions, logger: config.Logger, conns: conns}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stop = cancel
+	s.running.Go(func() { s.beats.run(ctx, config.Heartbeat) })
+	return s, nil
+}
+
+// Stats are a server's counters since it began, and a gauge of now.
+type Stats struct {
+	Accepted int64 // streams
+	Open     int   // streams now
+}
+
+// Stats reads the counters.
+func (s *Server) Stats() Stats {
+	accepted, open := s.conns.Count()
+	return Stats{Accepted: accepted, Open: open}
+}
+
+// Stream answers a request with the events of rooms, which are named as the client named them. An
+// error, before anything is written, is the caller's to answer. Otherwise the connection is taken
+// from net/http: the caller returns.
+func (s *Server) Stream(w http.ResponseWriter, r *http.Request, rooms []string) error {
+	q, err := parseRequest(r, rooms, &s.sessions.Limits)
+	if err != nil {
+		return err
+	}
+	st := &stream{server: s, request: q, places: q.places}
+	defer func() { // not taken over by the set
+		if st != nil {
+			st.unwatch()
+		}
+	}()
+	for i := range q.joins { // what cannot be joined is found now, when it can be answered
+		watch, err := s.sessions.Hub.Watch(r.Context(), q.joins[i].Room)
+		if err != nil {
+			return err
+		}
+		st.watches = append(st.watches, watch)
+	}
+	if r.Method == http.MethodHead {
+		w.Header().Set("Content-Type", "text/event-stream")
+		return nil
+	}
+	nc, err := take(w)
+	if err != nil {
+		return err
+	}
+	if err := s.conns.Prepare(&st.Conn, nc, st); err != nil {
+		_ = nc.Close()
+		s.logger.Warn("cannot take a connection over", "err", err)
+		return nil
+	}
+	st.session = s.sessions.New(st, wire.SSE{})
+	st.session.Raw(head) // before a drain can say anything
+	started := st
+	st = nil
+	if !s.conns.Start(&started.Conn) {
+		started.session.Close()
+		started.unwatch()
+	}
+	return nil
+}
+
+// take takes the connection from net/http.
+func take(w http.ResponseWriter) (*net.TCPConn, error) {
+	nc, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, parley.Errorf(parley.BadRequest, "events need HTTP/1.1").Because(err)
+	}
+	tcp, ok := nc.(*net.TCPConn)
+	if !ok {
+		_ = nc.Close()
+		return nil, errors.New("events need a TCP connection")
+	}
+	return tcp, nil
+}
+
+// Drain tells every client when to come back, and closes. Streams that are not done when ctx ends are
+// cut. Nothing is left afterwards.
+func (s *Server) Drain(ctx context.Context) {
+	s.conns.Drain(ctx, func(h sock.Handler) {
+		e := parley.Errorf(parley.Unavailable, "the server is going away; come back in a moment")
+		e.Retry = time.Second + rand.N(4*time.Second) // so that not all come back at once
+		h.(*stream).session.Refuse(nil, e)
+	})
+	s.stop()
+	s.running.Wait()
+}

@@ -1,0 +1,45 @@
+package wire
+
+import (
+	"net/url"
+	"regexp"
+
+	"parley"
+)
+
+// inQuery are the fields of each operation that a URL can bear. Others are ignored, as in a frame.
+var inQuery = map[Kind][]string{
+	Join:      {"after", "last", "since"},
+	History:   {"after", "before", "limit"},
+	Members:   nil,
+	ListRooms: {"after_room", "limit"},
+}
+
+// wholeNumber is what stands in a frame as it is; anything else is a string there.
+var wholeNumber = regexp.MustCompile(`^(0|[1-9][0-9]{0,18})$`)
+
+// ParseQuery reads an operation from a URL: what a path says of the room, and a query of the rest.
+// It makes the operation's frame and reads that, so that nothing is checked in two ways.
+func ParseQuery(kind Kind, room string, query url.Values) (Op, error) {
+	frame := open(nil, string(kind), nil)
+	if kind != ListRooms {
+		frame = append(frame, `,"room":`...)
+		frame = appendString(frame, room)
+	}
+	for _, key := range inQuery[kind] {
+		values := query[key]
+		switch {
+		case len(values) == 0:
+			continue
+		case len(values) > 1:
+			return Op{}, parley.Errorf(parley.BadRequest, "%q stands twice", key)
+		}
+		frame = append(frame, `,"`+key+`":`...)
+		if wholeNumber.MatchString(values[0]) && key != "since" && key != "after_room" {
+			frame = append(frame, values[0]...)
+		} else {
+			frame = appendString(frame, values[0])
+		}
+	}
+	return ParseOp(append(frame, '}'))
+}

@@ -1,0 +1,58 @@
+package wire
+
+import (
+	"strconv"
+
+	"parley"
+)
+
+// SSE is the encoding of server-sent events: what a room sends is an event whose data is the frame
+// that JSON lines have, on one line. A stream has no operations and so no answers to them; what the
+// server has to say goes into comments.
+//
+// The id of a message is its seq: the bytes are the same for everyone. A stream of several rooms,
+// whose ids are its own, puts them in the place of that first line; see package transport/sse.
+type SSE struct{ JSONLines }
+
+// Message appends a message event.
+func (SSE) Message(dst []byte, m *parley.Message) []byte {
+	dst = append(dst, "id: "...)
+	dst = strconv.AppendUint(dst, m.Seq, 10)
+	dst = append(dst, "\nevent: message\ndata: "...)
+	return append(JSONLines{}.Message(dst, m), '\n')
+}
+
+// Gap appends a gap event. It has no id: who is cut off right behind it is told again.
+func (SSE) Gap(dst []byte, room string, after, next uint64) []byte {
+	dst = append(dst, "event: gap\ndata: "...)
+	return append(JSONLines{}.Gap(dst, room, after, next), '\n')
+}
+
+// Presence appends a presence event.
+func (SSE) Presence(dst []byte, room string, p Presence) []byte {
+	dst = append(dst, "event: presence\ndata: "...)
+	return append(JSONLines{}.Presence(dst, room, p), '\n')
+}
+
+// Signal appends a signal event.
+func (SSE) Signal(dst []byte, room, from string, body []byte) []byte {
+	dst = append(dst, "event: signal\ndata: "...)
+	return append(JSONLines{}.Signal(dst, room, from, body), '\n')
+}
+
+// Error appends a comment for people and, where there is a hint, the time to come back after.
+func (SSE) Error(dst, _ []byte, e *parley.Error) []byte {
+	dst = append(dst, ": "...)
+	dst = append(dst, e.Code...)
+	dst = append(dst, ": "...)
+	dst = append(appendVisible(dst, e.Message), '\n')
+	if e.Retry > 0 {
+		dst = append(dst, "retry: "...)
+		dst = strconv.AppendInt(dst, max(1, e.Retry.Milliseconds()), 10)
+		dst = append(dst, '\n')
+	}
+	return append(dst, '\n')
+}
+
+// Welcome appends nothing: a stream's session is not asked for.
+func (SSE) Welcome(dst, _ []byte, _ Welcome) []byte { return dst }
