@@ -35,6 +35,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PARLEY_SERVER", addr)
 			env.Setenv("NO_COLOR", "1")
 			env.Setenv("TZ", "UTC")
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // or each process lingers for a second
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -106,14 +107,21 @@ func serve(ctx context.Context, config server.Config, stderr io.Writer) error {
 			logger.Info("ready", "tcp", a.TCP, "data", config.Data, "version", version(), "took", time.Since(began).String())
 			return
 		}
-		fmt.Fprintf(stderr, "parley %s is ready (%d ms), messages in %s\n\n", version(), time.Since(began).Milliseconds(), config.Data)
-		fmt.Fprintf(stderr, "tcp  %s\n\n", a.TCP)
-		host, port, _ := strings.Cut(a.TCP, ":")
-		fmt.Fprintf(stderr, "     nc %s %s\n     parley chat%s\n", host, port, serverFlag(a.TCP))
-		if !config.Open {
-			fmt.Fprintln(stderr, "\nOnly this machine can reach it, and whoever can may read and write every room.")
-		}
+		_, _ = io.WriteString(stderr, welcome(&config, a, time.Since(began))) // whoever closed stderr does not want it
 	})
+}
+
+// welcome says how to reach the server.
+func welcome(config *server.Config, a server.Addresses, took time.Duration) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "parley %s is ready (%d ms), messages in %s\n\n", version(), took.Milliseconds(), config.Data)
+	fmt.Fprintf(&b, "tcp  %s\n\n", a.TCP)
+	host, port, _ := net.SplitHostPort(a.TCP)
+	fmt.Fprintf(&b, "     nc %s %s\n     parley chat%s\n", host, port, serverFlag(a.TCP))
+	if !config.Open {
+		b.WriteString("\nOnly this machine can reach it, and whoever can may read and write every room.\n")
+	}
+	return b.String()
 }
 
 // serverFlag is what a client command must be told to reach addr.
@@ -152,5 +160,5 @@ func newLogger(w io.Writer, form string) *slog.Logger {
 	}
 	f, ok := w.(*os.File)
 	colours := ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == ""
-	return slog.New(tint.NewHandler(w, &tint.Options{TimeFormat: time.DateTime, NoColor: !colours}))
+	return slog.New(tint.NewTextHandler(w, &tint.Options{TimeFormat: time.DateTime, NoColor: !colours}))
 }
