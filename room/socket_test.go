@@ -1,7 +1,6 @@
 package room_test
 
 import (
-	"bytes"
 	"errors"
 	"strings"
 	"sync"
@@ -105,11 +104,4 @@ func (s *memSocket) until(line string) []string {
 	s.t.Helper()
 	got := s.await(func(got string) bool { return strings.Contains("\n"+got, "\n"+line+"\n") })
 	return strings.Split(strings.TrimSuffix(got, "\n"), "\n")
-}
-
-// whole is what was written up to the last line end.
-func (s *memSocket) whole() []byte {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return bytes.Clone(s.got[:bytes.LastIndexByte(s.got, '\n')+1])
 }

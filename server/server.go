@@ -67,8 +67,7 @@ func Run(ctx context.Context, c Config, logger *slog.Logger, ready func(Addresse
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Drain)
 	defer cancel()
 	door.Drain(drain)
-	<-failed
-	return err
+	return errors.Join(err, <-failed)
 }
 
 // running starts f and returns what stops it: its context is cancelled, and it is waited for.
