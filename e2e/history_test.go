@@ -164,7 +164,7 @@ func (r *recorder) events(t testing.TB) []event {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	var list []event
 	for d := json.NewDecoder(f); d.More(); {
 		var e event

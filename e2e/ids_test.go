@@ -30,7 +30,7 @@ func TestSameIDIsStoredOnce(t *testing.T) {
 	ada.publish("r", "without an id")
 	ada.publish("r", "without an id")
 
-	_ = ada.Close()
+	ada.hangUp()
 	ada = hello(t, s, "ada")
 	ada.want(send, again)
 	for range 2 {

@@ -94,7 +94,7 @@ func TestJoinFromAnyPosition(t *testing.T) {
 				bob := hello(t, s, "bob")
 				start, from := tt()
 				bob.want(`{"op":"join","room":"r"`+start+`}`, fmt.Sprintf(`{"op":"joined","room":"r","seq":%d}`, r.seqs[n()-1]))
-				r.fill(ada, 1)
+				r.fill(ada.within(t), 1)
 				r.readBy(bob, from, n())
 			})
 		}
@@ -129,7 +129,7 @@ func TestResume(t *testing.T) {
 	a.readBy(bob, 0, 5)
 	b.fill(ada, 5)
 	b.readBy(bob, 0, 5)
-	_ = bob.Close()
+	bob.hangUp()
 	a.fill(ada, 7)
 	b.fill(ada, 3)
 
@@ -179,7 +179,6 @@ func TestHistoryPages(t *testing.T) {
 		case "joined":
 			member := hello(t, s, "bob")
 			member.want(`{"op":"join","room":"r"}`, `{"op":"joined"}`)
-			defer member.Close()
 		case "restarted":
 			s.kill()
 			s.start()

@@ -52,7 +52,9 @@ func startLoad(t testing.TB, s *server, rooms []string, publishers, subscribers 
 }
 
 // fault writes down what the test does to the server.
-func (l *load) fault(name string) { l.rec.add(event{Type: "info", Op: "fault", Name: name, Node: "n1"}) }
+func (l *load) fault(name string) {
+	l.rec.add(event{Type: "info", Op: "fault", Name: name, Node: "n1"})
+}
 
 // finish lets the publishers bring what they have begun to an end and the subscribers read to it,
 // reads the rooms, and judges. The server runs.
@@ -88,6 +90,9 @@ func (l *load) wait(wg *sync.WaitGroup, who string) {
 		l.t.Errorf("%s have not come to an end within %v", who, 2*patience)
 	}
 }
+
+// cuts hangs up when the load is over, until the returned function is called.
+func (l *load) cuts(s *speaker) (release func() bool) { return context.AfterFunc(l.ctx, s.hangUp) }
 
 // again waits a moment before the next attempt to connect; false when the load is over.
 func (l *load) again() bool {
@@ -140,8 +145,9 @@ func (p *publisher) connection(stop <-chan struct{}) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer s.Close()
-	defer context.AfterFunc(p.load.ctx, func() { _ = s.Close() })()
+	defer s.hangUp()
+	release := p.load.cuts(s)
+	defer release()
 	p.inflight = map[string]string{}
 	for next := 0; ; {
 		for len(p.inflight) < window {
@@ -259,8 +265,9 @@ func (l *load) read(name, sess, room string, last *uint64) bool {
 	if err != nil {
 		return false
 	}
-	defer s.Close()
-	defer context.AfterFunc(l.ctx, func() { _ = s.Close() })()
+	defer s.hangUp()
+	release := l.cuts(s)
+	defer release()
 	from := *last
 	id := l.rec.invoke(event{Op: "sub", Client: name, Sess: sess, Room: room, From: &from})
 	if err := s.say(fmt.Sprintf(`{"op":"join","room":%q,"after":%d}`+"\n", room, from)); err != nil {

@@ -241,3 +241,50 @@ func TestOrderWithinASession(t *testing.T) {
 		t.Errorf("behind left came %s", ada.early[0].raw)
 	}
 }
+
+// A client that closes its sending side has all it sent carried out and answered.
+func TestHalfCloseIsAnswered(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	c := hello(t, s, "ada")
+	const n = 300
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `{"op":"send","room":"r","body":"%d","ref":%d}`+"\n", i, i)
+	}
+	b.WriteString(`{"op":"send","room":"r","body":"whole, without its newline","ref":"last"}`)
+	if err := c.say(b.String()); err != nil {
+		t.Fatal(err)
+	}
+	end := &plainClient{peer: c.peer, t: t}
+	end.finish()
+	for i := range n {
+		c.expect(`{"op":"ack","ref":%d}`, i)
+	}
+	c.expect(`{"op":"ack","ref":"last"}`)
+	end.closed()
+	page := hello(t, s, "bob").want(`{"op":"history","room":"r","limit":1000}`, `{"op":"page"}`)
+	if len(page.Messages) != n+1 {
+		t.Errorf("%d messages are stored, want %d", len(page.Messages), n+1)
+	}
+}
+
+// A message that its sender knows to be stored is with the members too: its copy once came just
+// behind the sync, and waited ten seconds for somebody to look.
+func TestMembersGetWhatWasJustAcknowledged(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	ada := hello(t, s, "ada")
+	for i := range 300 {
+		room := fmt.Sprintf("r%d", i)
+		bob := hello(t, s, "bob")
+		bob.want(fmt.Sprintf(`{"op":"join","room":%q}`, room), `{"op":"joined"}`)
+		ada.publish(room, "x")
+		acked := time.Now()
+		bob.expect(`{"op":"message"}`)
+		if took := time.Since(acked); took > 3*time.Second {
+			t.Fatalf("the message came %v behind its ack", took)
+		}
+		bob.hangUp()
+	}
+}

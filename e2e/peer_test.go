@@ -54,11 +54,12 @@ func (p *peer) say(text string) error {
 	return err
 }
 
-// narrow makes the system keep little of what is not read, so that the server soon finds the
-// connection full; widen makes reading fast again.
-func (p *peer) narrow() { _ = p.Conn.(*net.TCPConn).SetReadBuffer(4 << 10) }
+// hangUp closes the connection.
+func (p *peer) hangUp() { _ = p.Close() }
 
-func (p *peer) widen() { _ = p.Conn.(*net.TCPConn).SetReadBuffer(4 << 20) }
+// narrow makes the system keep little of what is not read, so that the server soon finds the
+// connection full. Reading is slow from then on.
+func (p *peer) narrow() { _ = p.Conn.(*net.TCPConn).SetReadBuffer(4 << 10) }
 
 // plainClient is a client of plain lines in a test. What it meets that must not be ends the test.
 type plainClient struct {
@@ -81,7 +82,7 @@ func dialSilently(t testing.TB, s *server) *plainClient {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = p.Close() })
+	t.Cleanup(p.hangUp)
 	return &plainClient{peer: p, t: t}
 }
 

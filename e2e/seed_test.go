@@ -66,10 +66,10 @@ func eachReads(t *testing.T, peers []*peer, want string) {
 	for i, p := range peers {
 		g.Go(func() error {
 			got, err := p.readLine()
-			if err != nil || got != want {
-				return fmt.Errorf("client %d read %.80q (%v), want %.80q", i, got, err, want)
+			if err == nil && got != want {
+				err = fmt.Errorf("client %d read %.80q, want %.80q", i, got, want)
 			}
-			return nil
+			return err
 		})
 	}
 	if err := g.Wait(); err != nil {

@@ -143,9 +143,10 @@ func launch(t testing.TB, path, dir string, env []string, args ...string) (*proc
 	return p, nil
 }
 
-// cleanEnv is the environment without settings of Parley's.
+// cleanEnv is the environment without settings of Parley's. The race detector does not linger when
+// a process ends.
 func cleanEnv() []string {
-	var env []string
+	env := []string{"GORACE=atexit_sleep_ms=0"}
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "PARLEY_") {
 			env = append(env, v)

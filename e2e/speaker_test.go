@@ -63,7 +63,7 @@ func speak(addr, name string) (*speaker, error) {
 	}
 	s := &speaker{peer: p}
 	if err := s.hello(name); err != nil {
-		_ = p.Close()
+		p.hangUp()
 		return nil, err
 	}
 	return s, nil
@@ -116,8 +116,15 @@ func hello(t testing.TB, s *server, name string) *jsonClient {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = sp.Close() })
+	t.Cleanup(sp.hangUp)
 	return &jsonClient{speaker: sp, t: t}
+}
+
+// within is the client as part of a subtest.
+func (c *jsonClient) within(t testing.TB) *jsonClient {
+	same := *c
+	same.t = t
+	return &same
 }
 
 // send writes an operation.
@@ -201,27 +208,49 @@ func (c *jsonClient) publish(room, body string) uint64 {
 	return f.Seq
 }
 
-// like says how a frame differs from a JSON object: what stands there must stand in the frame,
-// equal. An error must have a sentence too.
+// like says how a frame differs from a JSON object: what stands there, at any depth, must stand in
+// the frame, equal. An error must have a sentence too.
 func (f *frame) like(want string) error {
-	var w, g map[string]any
-	for _, side := range []struct {
-		text string
-		v    *map[string]any
-	}{{want, &w}, {f.raw, &g}} {
-		d := json.NewDecoder(strings.NewReader(side.text))
-		d.UseNumber() // numbers count as they are written
-		if err := d.Decode(side.v); err != nil {
-			return fmt.Errorf("%.400s: %w", side.text, err)
-		}
+	w, err := decode(want)
+	if err != nil {
+		return err
 	}
-	for key, value := range w {
-		if got, ok := g[key]; !ok || !reflect.DeepEqual(got, value) {
-			return fmt.Errorf("got %.400s, want %s in it: %v differs", f.raw, want, key)
-		}
+	g, err := decode(f.raw)
+	if err != nil {
+		return err
+	}
+	if path := missing(w, g); path != "" {
+		return fmt.Errorf("got %.400s, want %s in it: %s differs", f.raw, want, path)
 	}
 	if f.Op == "error" && f.Message == "" {
 		return fmt.Errorf("%s: an error without a sentence", f.raw)
 	}
 	return nil
+}
+
+// decode reads a JSON object; numbers count as they are written.
+func decode(text string) (v map[string]any, err error) {
+	d := json.NewDecoder(strings.NewReader(text))
+	d.UseNumber()
+	if err := d.Decode(&v); err != nil {
+		return nil, fmt.Errorf("%.400s: %w", text, err)
+	}
+	return v, nil
+}
+
+// missing names the first part of want that is not in got; "" where all of it is.
+func missing(want, got map[string]any) string {
+	for key, w := range want {
+		g, ok := got[key]
+		wo, isObject := w.(map[string]any)
+		switch gotObject, both := g.(map[string]any); {
+		case isObject && both:
+			if path := missing(wo, gotObject); path != "" {
+				return key + "." + path
+			}
+		case !ok || !reflect.DeepEqual(w, g):
+			return key
+		}
+	}
+	return ""
 }

@@ -21,7 +21,7 @@ type health struct {
 var (
 	errClosed = parley.Errorf(parley.Unavailable, "the server is stopping: the message was not stored")
 	errFull   = parley.Errorf(parley.Unavailable, "the disk is full: the message was not stored")
-	errBroken = parley.Errorf(parley.Unavailable, "the log could not be written and is being opened again: the message was not stored")
+	errBroken = parley.Errorf(parley.Unavailable, "the log could not be written, as when the disk is full, and is opened again as soon as it can be: the message was not stored")
 	errBusy   = parley.Errorf(parley.Unavailable, "too many messages are on their way: this one was not stored")
 	errNot    = parley.Errorf(parley.Unavailable, "the log refused the message: it was not stored")
 	errFailed = parley.Errorf(parley.Unavailable, "the disk has failed to store messages for good: the message was not stored")

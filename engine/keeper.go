@@ -72,12 +72,12 @@ func (e *Engine) storeBroke(reason string) {
 // Until then the old one still answers reads. Followers stay; what they missed is found by the
 // safety check.
 func (e *Engine) reopen() {
+	reason := *e.health.broken.Load()
+	e.failHeld(errors.New(reason), func(*slot) bool { return true }) // nobody will answer them
 	if free, err := e.disk.free(); err == nil && free < max(e.cfg.MinFree, reopenSpace) {
 		return // the next tick looks again
 	}
-	reason := *e.health.broken.Load()
 	e.log.Warn("the store is opened again", "reason", reason)
-	e.failHeld(errors.New(reason), func(*slot) bool { return true })
 	e.store.Load().close()
 	ctx, cancel := context.WithTimeout(e.ctx, reopenWithin)
 	defer cancel()

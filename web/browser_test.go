@@ -171,6 +171,22 @@ func TestScrollingDownAgainFetchesWhatWasDropped(t *testing.T) {
 	p.Until("the newest at the end", `[...document.querySelectorAll('.message')].at(-1).dataset.seq === '1000'`)
 }
 
+func TestRoomLeftFarUpOpensAtItsEnd(t *testing.T) {
+	f := newFixture(t)
+	f.fill("lobby", 1000)
+	p := browser.New(t).OpenAs("dora", f.url, browser.Desk)
+	p.Until("the newest", `document.querySelector('.message[data-seq="1000"]')`)
+	p.Do(`new Promise((done) => {
+  const s = document.querySelector('.scroller');
+  const step = () => { if (Number(document.querySelector('.message')?.dataset.seq) < 300) return done(); s.scrollTop -= 900; requestAnimationFrame(step); };
+  step();
+})`)
+	p.Do("location.hash = '#other'")
+	p.Until("the other room", `document.querySelector('.start').textContent.startsWith('Nobody')`)
+	p.Do("location.hash = '#lobby'")
+	p.Until("the newest in view", `document.querySelector('.message[data-seq="1000"]').getBoundingClientRect().bottom <= innerHeight && document.querySelector('.jump').hidden`)
+}
+
 func TestUnreadMessagesAreCounted(t *testing.T) {
 	f := newFixture(t)
 	p := browser.New(t).OpenAs("ada", f.url+"/#ops", browser.Desk)

@@ -112,7 +112,7 @@ func (f *fixture) do(s *speaker, op frame) {
 		}
 		f.hello(s, op, answer)
 	case "join":
-		f.join(s, op, answer)
+		f.join(s, answer)
 	case "send":
 		if f.mute {
 			return
@@ -157,7 +157,7 @@ func (f *fixture) hello(s *speaker, op, answer frame) {
 	answer["limits"] = frame{"message": 65536, "frame": 262144, "inflight": 256, "rooms": 64, "dedupe_ms": 600000}
 }
 
-func (f *fixture) join(s *speaker, op, answer frame) {
+func (f *fixture) join(s *speaker, answer frame) {
 	room := answer["room"].(string)
 	f.present(room, []any{frame{"user": s.user}}, nil)
 	s.in[room] = true

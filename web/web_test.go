@@ -12,7 +12,7 @@ import (
 	"parley/web"
 )
 
-func get(t *testing.T, method, path string, header http.Header) *http.Response {
+func get(t *testing.T, method, path string, header http.Header) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequest(method, path, nil)
 	for key, values := range header {
@@ -20,7 +20,7 @@ func get(t *testing.T, method, path string, header http.Header) *http.Response {
 	}
 	w := httptest.NewRecorder()
 	web.Handler([]byte("export {}\n")).ServeHTTP(w, r)
-	return w.Result()
+	return w
 }
 
 func TestHandlerServesThePageAndNothingElse(t *testing.T) {
@@ -45,10 +45,10 @@ func TestHandlerServesThePageAndNothingElse(t *testing.T) {
 	} {
 		t.Run(c.method+" "+c.path, func(t *testing.T) {
 			r := get(t, c.method, c.path, nil)
-			if r.StatusCode != c.status {
-				t.Errorf("status %d, want %d", r.StatusCode, c.status)
+			if r.Code != c.status {
+				t.Errorf("status %d, want %d", r.Code, c.status)
 			}
-			if got := r.Header.Get("Content-Type"); c.kind != "" && got != c.kind {
+			if got := r.Header().Get("Content-Type"); c.kind != "" && got != c.kind {
 				t.Errorf("type %q, want %q", got, c.kind)
 			}
 			for key, want := range map[string]string{
@@ -56,11 +56,11 @@ func TestHandlerServesThePageAndNothingElse(t *testing.T) {
 				"X-Content-Type-Options":  "nosniff",
 				"Referrer-Policy":         "no-referrer",
 			} {
-				if got := r.Header.Get(key); !strings.Contains(got, want) {
+				if got := r.Header().Get(key); !strings.Contains(got, want) {
 					t.Errorf("%s: %q, want %q in it", key, got, want)
 				}
 			}
-			if csp := r.Header.Get("Content-Security-Policy"); strings.Contains(csp, "unsafe") {
+			if csp := r.Header().Get("Content-Security-Policy"); strings.Contains(csp, "unsafe") {
 				t.Errorf("the policy has a hole: %s", csp)
 			}
 		})
@@ -69,12 +69,12 @@ func TestHandlerServesThePageAndNothingElse(t *testing.T) {
 
 func TestUnchangedFilesAreNotSentAgain(t *testing.T) {
 	for _, path := range []string{"/", "/parley.js", "/page/app.js"} {
-		tag := get(t, "GET", path, nil).Header.Get("ETag")
+		tag := get(t, "GET", path, nil).Header().Get("ETag")
 		if tag == "" {
 			t.Fatalf("%s has no ETag", path)
 		}
-		if r := get(t, "GET", path, http.Header{"If-None-Match": {tag}}); r.StatusCode != http.StatusNotModified {
-			t.Errorf("%s: %d for the same tag, want 304", path, r.StatusCode)
+		if r := get(t, "GET", path, http.Header{"If-None-Match": {tag}}); r.Code != http.StatusNotModified {
+			t.Errorf("%s: %d for the same tag, want 304", path, r.Code)
 		}
 	}
 }

@@ -35,6 +35,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PARLEY_SERVER", addr)
 			env.Setenv("NO_COLOR", "1")
 			env.Setenv("TZ", "UTC")
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // or each process lingers for a second
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -47,7 +48,7 @@ func TestScripts(t *testing.T) {
 // startServer starts a server in this process.
 func startServer(data string, change ...func(*server.Config)) (addr string, stop func(), err error) {
 	config := server.Default()
-	config.Data, config.TCP = data, "127.0.0.1:0"
+	config.Data, config.TCP, config.HTTP = data, "127.0.0.1:0", ""
 	for _, f := range change {
 		f(&config)
 	}

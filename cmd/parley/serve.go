@@ -127,26 +127,28 @@ func serve(ctx context.Context, config server.Config, stderr io.Writer) error {
 			logger.Info("ready", "tcp", a.TCP, "http", a.HTTP, "data", config.Data, "version", version(), "took", time.Since(began).String())
 			return
 		}
-		fmt.Fprintf(stderr, "parley %s is ready (%d ms), messages in %s\n\n", version(), time.Since(began).Milliseconds(), config.Data)
-		printAddresses(stderr, a)
-		if !config.Open {
-			fmt.Fprintln(stderr, "\nOnly this machine can reach it, and whoever can may read and write every room.")
-		}
+		_, _ = io.WriteString(stderr, welcome(&config, a, time.Since(began))) // whoever closed stderr does not want it
 	})
 }
 
-// printAddresses says where the server is, and how to reach it from a browser, a terminal and curl.
-func printAddresses(w io.Writer, a server.Addresses) {
-	fmt.Fprintf(w, "tcp  %s\n", a.TCP)
+// welcome says where the server is, and how to reach it from a browser, a terminal and curl.
+func welcome(config *server.Config, a server.Addresses, took time.Duration) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "parley %s is ready (%d ms), messages in %s\n\n", version(), took.Milliseconds(), config.Data)
+	fmt.Fprintf(&b, "tcp  %s\n", a.TCP)
 	if a.HTTP != "" {
-		fmt.Fprintf(w, "http %s\n", a.HTTP)
+		fmt.Fprintf(&b, "http %s\n", a.HTTP)
 	}
 	host, port, _ := net.SplitHostPort(near(a.TCP))
-	fmt.Fprintf(w, "\n     nc %s %s\n     parley chat%s\n", host, port, serverFlag(near(a.TCP)))
+	fmt.Fprintf(&b, "\n     nc %s %s\n     parley chat%s\n", host, port, serverFlag(near(a.TCP)))
 	if a.HTTP != "" {
 		web := near(a.HTTP)
-		fmt.Fprintf(w, "     http://%s/\n     curl -d hi http://%s/rooms/lobby\n     curl -N http://%s/rooms/lobby/events\n", web, web, web)
+		fmt.Fprintf(&b, "     http://%s/\n     curl -d hi http://%s/rooms/lobby\n     curl -N http://%s/rooms/lobby/events\n", web, web, web)
 	}
+	if !config.Open {
+		b.WriteString("\nOnly this machine can reach it, and whoever can may read and write every room.\n")
+	}
+	return b.String()
 }
 
 // near is an address as this machine reaches it: one that stands for all is none to connect to.
@@ -194,5 +196,5 @@ func newLogger(w io.Writer, form string) *slog.Logger {
 	}
 	f, ok := w.(*os.File)
 	colours := ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == ""
-	return slog.New(tint.NewHandler(w, &tint.Options{TimeFormat: time.DateTime, NoColor: !colours}))
+	return slog.New(tint.NewTextHandler(w, &tint.Options{TimeFormat: time.DateTime, NoColor: !colours}))
 }

@@ -150,7 +150,8 @@ export class Log extends HTMLElement {
     this.#sync(this.#wanted(room));
 
     const s = this.#scroller;
-    if (this.#fresh && room.ready) this.#begin(room);
+    // A room that was left far up goes back to its end first.
+    if (this.#fresh && room.ready && timeline.loading !== 'newest') this.#begin(room);
     else if (stick) s.scrollTop = s.scrollHeight;
     else if (anchor?.node.isConnected) s.scrollTop += anchor.node.getBoundingClientRect().top - anchor.top;
     this.#watch();
