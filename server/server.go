@@ -36,7 +36,7 @@ func Run(ctx context.Context, c Config, logger *slog.Logger, ready func(Addresse
 	defer closing(lines.Close, &err)
 	var web *net.TCPListener
 	if c.HTTP != "" {
-		if web, err = listen("http", c.HTTP); err != nil {
+		if web, err = listenWeb(c.HTTP, logger); err != nil {
 			return err
 		}
 		defer closing(web.Close, &err)
@@ -109,6 +109,20 @@ func listen(flag, addr string) (*net.TCPListener, error) {
 		return nil, fmt.Errorf("listen on %s: %w", addr, err)
 	}
 	return l, nil
+}
+
+// listenWeb listens for HTTP. The default address gives way where it is taken, since many programs
+// like that port and nobody asked for it: the lines' port is what a server is known by.
+func listenWeb(addr string, logger *slog.Logger) (*net.TCPListener, error) {
+	l, err := listen("http", addr)
+	if err == nil || addr != Default().HTTP {
+		return l, err
+	}
+	if l, e := listen("http", "127.0.0.1:0"); e == nil {
+		logger.Warn("the usual HTTP port is taken, so another one is used; --http says which", "taken", addr, "http", l.Addr().String())
+		return l, nil
+	}
+	return nil, err
 }
 
 func openLog(ctx context.Context, c *Config, logger *slog.Logger) (*engine.Engine, error) {
