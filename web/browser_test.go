@@ -372,8 +372,10 @@ func TestBigRoomIsCountedNotListed(t *testing.T) {
 func TestBusyRoomStaysBoundedAndFollowed(t *testing.T) {
 	f := newFixture(t)
 	p := browser.New(t).OpenAs("dora", f.url, browser.Desk)
+	f.say("lobby", "bob", "first")
+	p.Sees("first")
 	f.fill("lobby", 2000)
-	p.Until("the newest, in few nodes", `[...document.querySelectorAll('.message')].at(-1).dataset.seq === '2000' && document.querySelectorAll('.message').length <= 300`)
+	p.Until("the newest, in few nodes", `[...document.querySelectorAll('.message')].at(-1).dataset.seq === '2001' && document.querySelectorAll('.message').length <= 300`)
 	p.Until("the end in view", `(() => { const s = document.querySelector('.scroller'); return s.scrollHeight - s.scrollTop - s.clientHeight < 4; })()`)
 	p.Until("all read", `document.title === 'lobby · Parley'`)
 }
