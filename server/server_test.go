@@ -45,11 +45,11 @@ func run(t *testing.T, c server.Config) (server.Addresses, func() error) {
 // get reads what is at a URL.
 func get(t *testing.T, url string) (int, string) {
 	t.Helper()
-	resp, err := http.Get(url) //nolint:noctx // the test's own time limit will do
+	resp, err := http.Get(url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
@@ -61,11 +61,11 @@ func TestAllDoorsLeadIntoTheSameRooms(t *testing.T) {
 	addresses, stop := run(t, configuration(t))
 	base := "http://" + addresses.HTTP
 
-	events, err := http.Get(base + "/rooms/lobby/events") //nolint:noctx // it ends with the server
+	events, err := http.Get(base + "/rooms/lobby/events")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer events.Body.Close()
+	defer func() { _ = events.Body.Close() }()
 	stream := bufio.NewReader(events.Body)
 	until := func(want string) {
 		t.Helper()
@@ -81,8 +81,8 @@ func TestAllDoorsLeadIntoTheSameRooms(t *testing.T) {
 	}
 	until("id: 0")
 
-	resp, err := http.Post(base+"/rooms/lobby", "text/plain", strings.NewReader("by HTTP")) //nolint:noctx // likewise
-	if err != nil || resp.StatusCode != 201 {
+	resp, err := http.Post(base+"/rooms/lobby", "text/plain", strings.NewReader("by HTTP"))
+	if err != nil || resp.StatusCode != http.StatusCreated {
 		t.Fatal(resp, err)
 	}
 	_ = resp.Body.Close()
@@ -91,7 +91,7 @@ func TestAllDoorsLeadIntoTheSameRooms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer lines.Close()
+	defer func() { _ = lines.Close() }()
 	_, _ = io.WriteString(lines, "by TCP\n")
 	until(`"body":"by TCP"`)
 
@@ -113,7 +113,7 @@ func TestAllDoorsLeadIntoTheSameRooms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stranger.Close()
+	defer func() { _ = stranger.Close() }()
 	_, _ = io.WriteString(stranger, "GET / HTTP/1.1\r\n")
 	told, _ := io.ReadAll(stranger)
 	if !strings.Contains(string(told), base) {
@@ -151,7 +151,7 @@ func TestWhatCannotBeServed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	defer func() { _ = taken.Close() }()
 	for name, set := range map[string]func(*server.Config){
 		"a port that is taken":    func(c *server.Config) { c.HTTP = taken.Addr().String() },
 		"an address for all":      func(c *server.Config) { c.HTTP = "0.0.0.0:0" },

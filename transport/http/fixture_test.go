@@ -96,7 +96,7 @@ func (f *fixture) ask(method, path, body string, headers ...string) answer {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	return f.read(method, path, resp)
 }
 
@@ -157,7 +157,7 @@ func (f *fixture) raw(request string) []int {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	defer nc.Close()
+	defer func() { _ = nc.Close() }()
 	_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
 	go func() { _, _ = io.Copy(nc, strings.NewReader(request)) }()
 	var statuses []int

@@ -123,7 +123,7 @@ func (f *fixture) open(query string, headers ...string) *stream {
 		f.t.Fatal(err)
 	}
 	s := &stream{t: f.t, conn: nc, in: bufio.NewReader(nc)}
-	if s.head, err = http.ReadResponse(s.in, nil); err != nil {
+	if s.head, err = http.ReadResponse(s.in, nil); err != nil { //nolint:bodyclose // the connection is closed at the end of the test
 		f.t.Fatal(err)
 	}
 	return s
@@ -208,7 +208,7 @@ func TestOneRoom(t *testing.T) {
 		f.send("lobby", body)
 	}
 	live := f.open("room=lobby")
-	if got := live.head.Header.Get("Content-Type"); live.head.StatusCode != 200 || got != "text/event-stream" {
+	if got := live.head.Header.Get("Content-Type"); live.head.StatusCode != http.StatusOK || got != "text/event-stream" {
 		t.Errorf("%d, %s", live.head.StatusCode, got)
 	}
 	if got := live.began(); got != "3" {
