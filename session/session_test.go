@@ -3,7 +3,6 @@ package session_test
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"strings"
 	"sync"
@@ -32,7 +31,7 @@ func newServer(t *testing.T) *session.Server {
 		wg.Wait()
 	})
 	return &session.Server{
-		Log: log, Hub: hub, Limits: parley.DefaultLimits(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log: log, Hub: hub, Limits: parley.DefaultLimits(), Logger: slog.New(slog.DiscardHandler),
 	}
 }
 
