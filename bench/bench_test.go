@@ -22,7 +22,7 @@ import (
 
 // TestMain makes of the test's binary the servers that loads start: it is their Executable.
 func TestMain(m *testing.M) {
-	serve := server(os.Args[1:])
+	serve := subprocess(os.Args[1:])
 	if serve == nil {
 		_ = os.Setenv("GORACE", "atexit_sleep_ms=0") // of the servers: each would wait a second
 		os.Exit(m.Run())
@@ -36,10 +36,17 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// server is what the arguments of a subprocess ask for; nil for those of a test.
-func server(args []string) func(context.Context, io.Writer) error {
+// subprocess is what the arguments of a subprocess ask for; nil for those of a test.
+func subprocess(args []string) func(context.Context, io.Writer) error {
 	switch {
 	case len(args) > 0 && args[0] == "serve":
+		flags := flag.NewFlagSet("serve", flag.ExitOnError)
+		data, http := flags.String("data", "", ""), flags.String("http", "", "")
+		_ = flags.String("tcp", "", "")
+		_ = flags.Parse(args[1:])
+		if *http != "" {
+			return whole(*data)
+		}
 		return new(scripted).serve
 	case len(args) < 2 || args[0] != "bench":
 		return nil

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -85,6 +86,18 @@ func filler(size int) ([]byte, error) {
 	}
 	copy(body, stampMark)
 	return body, nil
+}
+
+// prose makes of a filler a body as applications send them, records in JSON, written as it stands
+// in a JSON string. It is as long once it is read.
+func prose(body []byte) []byte {
+	fill := []byte(string(body[:stampDigits]) + " [")
+	for len(fill) < len(body) {
+		n := rand.Uint32()
+		fill = fmt.Appendf(fill, `{"id":%d,"user":"u%x","kind":"%s","x":%d.%02d,"done":%t},`,
+			n, n>>7, []string{"order", "refund", "visit", "message"}[n%4], n%1009, n>>9%100, n%3 == 0)
+	}
+	return bytes.ReplaceAll(fill[:len(body)], []byte(`"`), []byte(`\"`))
 }
 
 // runName names what belongs to one run of a load, so that runs do not meet in a server that

@@ -31,6 +31,9 @@ func newSender(r *fanoutRun, session int) (*sender, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r.Compress {
+		body = prose(body)
+	}
 	t := r.dialect.frame(session, r.room, body)
 	s := &sender{run: r, size: len(t.frame), stamp: t.body}
 	for range min(maxBurst, r.Inflight) {

@@ -44,3 +44,26 @@ func (s *Setup) AllOf(ctx context.Context, l Load, key string) error {
 		{name: "hard", load: l, aims: []aim{{key: key, bound: -1}}},
 	})
 }
+
+// CutFrames gives the messages that a stream of frames makes which comes in pieces.
+func CutFrames(pieces ...string) []string {
+	var f frames
+	var got []string
+	for _, p := range pieces {
+		_ = f.cut([]byte(p), func(message []byte) error {
+			got = append(got, string(message))
+			return nil
+		})
+	}
+	return got
+}
+
+// CountEvents counts the messages in a stream of events that comes in pieces.
+func CountEvents(pieces ...string) (n int64) {
+	var e eventCounter
+	for _, p := range pieces {
+		k, _ := e.count([]byte(p))
+		n += k
+	}
+	return n
+}

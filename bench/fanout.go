@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -29,6 +27,8 @@ type Fanout struct {
 	Encoding  string
 	Samples   int // receivers whose messages' latencies are taken
 	WarmUp    time.Duration
+	Transport string // of the receivers: tcp, ws, sse; senders have TCP
+	Compress  bool   // with ws: bodies are text that gains by it
 	For       time.Duration
 }
 
@@ -42,9 +42,15 @@ func (f Fanout) check() error {
 	if _, err := parleyDialect(f.Encoding, ""); err != nil {
 		return err
 	}
-	_, err := filler(f.Size)
-	return err
+	if _, err := filler(f.Size); err != nil {
+		return err
+	}
+	return f.way().check(TCP, WebSocket, SSE)
 }
+
+func (f Fanout) way() way { return way{f.Transport, f.Compress} }
+
+func (f Fanout) overHTTP() bool { return f.way().overHTTP() }
 
 // floorChunk is how many messages the floor writes at once.
 func (f Fanout) floorChunk() int {
@@ -55,10 +61,12 @@ func (f Fanout) floorChunk() int {
 }
 
 func (f Fanout) peer(name, _ string) []string {
-	switch name {
-	case NATS:
+	switch {
+	case f.overHTTP():
+		return nil // peers have no such way
+	case name == NATS:
 		return []string{"bench", "nats-server"}
-	case Write:
+	case name == Write:
 		return []string{"bench", "write-server", "--chunk", fmt.Sprint(f.floorChunk() * (f.Size + 1))}
 	}
 	return nil
@@ -120,7 +128,7 @@ func newFanoutRun(f Fanout, t *target) (*fanoutRun, error) {
 		// One sender: chunks are made of what one connection brings.
 		r.dialect, r.Senders = floorDialect(), 1
 	default:
-		r.dialect, err = parleyDialect(f.Encoding, "")
+		r.dialect, err = f.way().dialect(t, f.Encoding)
 	}
 	if err != nil {
 		return nil, err
@@ -131,7 +139,7 @@ func newFanoutRun(f Fanout, t *target) (*fanoutRun, error) {
 
 // connect makes the receivers and the senders.
 func (r *fanoutRun) connect(ctx context.Context) error {
-	conns, err := dialAll(ctx, r.target.addr, r.Receivers, r.target.say, func(_ int, c net.Conn) error {
+	conns, err := dialAll(ctx, r.way().addr(r.target), r.Receivers, r.target.say, func(_ int, c net.Conn) error {
 		return r.dialect.receive(c, r.room)
 	})
 	if err != nil {
@@ -140,12 +148,12 @@ func (r *fanoutRun) connect(ctx context.Context) error {
 	defer closeAll(conns)
 	samples := min(r.Samples, r.Receivers)
 	for i, c := range conns {
-		rec := &receiver{}
+		rec := newReceiver(r.way())
 		// The samples are spread evenly, for servers serve their members in some order.
 		if k := i * samples / r.Receivers; i == (2*k+1)*r.Receivers/(2*samples) {
-			rec.sample = &sample{run: r, observer: k == samples/2, latency: newHistogram()}
+			rec.sample = &sample{run: r, observer: k == samples/2, cut: r.way().cutter(), latency: newHistogram()}
 		}
-		if _, err := r.poll.add(c, rec); err != nil {
+		if rec.sock, err = r.poll.add(c, rec); err != nil {
 			return err
 		}
 		r.receivers = append(r.receivers, rec)
@@ -267,6 +275,14 @@ func (t tally) whole(r *fanoutRun) bool {
 	return t.least == r.sent && t.most == r.sent && (t.acked == r.sent || !r.dialect.acked)
 }
 
+// encoding is what receivers get.
+func (f Fanout) encoding() string {
+	if f.overHTTP() {
+		return "json"
+	}
+	return f.Encoding
+}
+
 func (r *fanoutRun) row(s stretch) Row {
 	row := Row{Load: "fanout", Params: []Param{
 		{"receivers", r.Receivers},
@@ -274,7 +290,8 @@ func (r *fanoutRun) row(s stretch) Row {
 		{"inflight", r.Inflight},
 		{"rate", r.Rate},
 		{"size", r.Size},
-		{"encoding", r.Encoding},
+		{"encoding", r.encoding()},
+		{"transport", r.way().String()},
 		{"seconds", r.For.Seconds()},
 	}}
 	row.figure("deliveries_per_s", "deliveries/s", s.rate())
@@ -289,53 +306,4 @@ func (r *fanoutRun) row(s stretch) Row {
 	}
 	row.latency(all)
 	return row
-}
-
-// receiver counts what comes to one connection.
-type receiver struct {
-	lines, bytes atomic.Int64
-	sample       *sample // nil for most
-}
-
-func (r *receiver) take(p []byte) error {
-	if r.sample != nil {
-		if err := r.sample.take(p); err != nil {
-			return err
-		}
-	}
-	r.bytes.Add(int64(len(p)))
-	r.lines.Add(int64(bytes.Count(p, newline)))
-	return nil
-}
-
-// sample takes the latencies of a receiver, and if it is the observer opens the way for more.
-type sample struct {
-	run      *fanoutRun
-	observer bool
-	lines    lines
-	latency  *hdrhistogram.Histogram // read by others when the poller has ended
-}
-
-func (s *sample) take(p []byte) error {
-	var n int64
-	now := s.run.clock.now()
-	err := s.lines.cut(p, func(line []byte) error {
-		at, ok := s.run.dialect.stamp(line)
-		if !ok {
-			return nil
-		}
-		n++
-		if s.run.window.has(at) {
-			record(s.latency, now-at)
-		}
-		return nil
-	})
-	if s.observer && n > 0 {
-		s.run.seen.Add(n)
-		select {
-		case s.run.more <- struct{}{}:
-		default:
-		}
-	}
-	return err
 }

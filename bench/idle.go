@@ -14,18 +14,28 @@ type Idle struct {
 	Connections int
 	Encoding    string
 	Settle      time.Duration // the longest that the server's memory may take to come to rest
+	Transport   string
 }
+
+func (i Idle) way() way { return way{Transport: i.Transport} }
+
+func (i Idle) overHTTP() bool { return i.way().overHTTP() }
 
 func (i Idle) check() error {
 	if i.Connections < 1 || i.Connections > maxConnections {
 		return fmt.Errorf("idle has 1 to %d connections", maxConnections)
 	}
-	_, err := parleyDialect(i.Encoding, "")
-	return err
+	if i.Transport == WebSocket && i.Settle > time.Minute {
+		return errors.New("idle answers no pings, so over ws its memory has a minute to settle")
+	}
+	if _, err := parleyDialect(i.Encoding, ""); err != nil {
+		return err
+	}
+	return i.way().check(TCP, WebSocket, SSE)
 }
 
-func (Idle) peer(name, _ string) []string {
-	if name == NATS {
+func (i Idle) peer(name, _ string) []string {
+	if name == NATS && !i.overHTTP() {
 		return []string{"bench", "nats-server"}
 	}
 	return nil
@@ -38,7 +48,7 @@ func (i Idle) run(ctx context.Context, t *target) (Row, error) {
 	d := natsDialect(false, "")
 	if t.name == Parley {
 		var err error
-		if d, err = parleyDialect(i.Encoding, ""); err != nil {
+		if d, err = i.way().dialect(t, i.Encoding); err != nil {
 			return Row{}, err
 		}
 	}
@@ -47,7 +57,7 @@ func (i Idle) run(ctx context.Context, t *target) (Row, error) {
 		return Row{}, err
 	}
 	room := roomName(runName(), 0)
-	conns, err := dialAll(ctx, t.addr, i.Connections, t.say, func(_ int, c net.Conn) error {
+	conns, err := dialAll(ctx, i.way().addr(t), i.Connections, t.say, func(_ int, c net.Conn) error {
 		return d.receive(c, room)
 	})
 	if err != nil {
@@ -59,7 +69,7 @@ func (i Idle) run(ctx context.Context, t *target) (Row, error) {
 		return Row{}, err
 	}
 	const mb = 1e6
-	row := Row{Load: "idle", Params: []Param{{"connections", i.Connections}, {"encoding", i.Encoding}}}
+	row := Row{Load: "idle", Params: []Param{{"connections", i.Connections}, {"encoding", i.Encoding}, {"transport", i.way().String()}}}
 	row.figure("rss_before_mb", "MB before", float64(before)/mb)
 	row.figure("rss_after_mb", "MB after", float64(after)/mb)
 	row.figure("bytes_each", "bytes each", float64(after-before)/float64(i.Connections))

@@ -19,10 +19,13 @@ const (
 	stopWithin  = 20 * time.Second
 )
 
+// addresses are what a server listens on.
+type addresses struct{ tcp, http string }
+
 // process is a server that runs as our subprocess.
 type process struct {
 	cmd   *exec.Cmd
-	addr  string        // that it listens on, from its start line
+	at    addresses     // that it listens on, from its start line
 	took  time.Duration // from exec to the start line
 	done  chan struct{} // closed when it has ended and its output is read
 	ended error         // written before done is closed
@@ -30,10 +33,11 @@ type process struct {
 	said startLine
 }
 
-// startProcess runs a program and waits for its start line on stderr, "tcp  ADDR".
-func startProcess(ctx context.Context, dir string, argv ...string) (*process, error) {
+// startProcess runs a program and waits for its start line on stderr, "tcp  ADDR"; overHTTP, for
+// "http ADDR" behind it too.
+func startProcess(ctx context.Context, dir string, overHTTP bool, argv ...string) (*process, error) {
 	p := &process{done: make(chan struct{})}
-	p.said.addr = make(chan string, 1)
+	p.said.overHTTP, p.said.ready = overHTTP, make(chan addresses, 1)
 	p.cmd = exec.Command(argv[0], argv[1:]...) //nolint:noctx // it is stopped by stop, which lets it end in order
 	p.cmd.Dir = dir
 	p.cmd.Env = foreignEnv(os.Environ())
@@ -51,7 +55,7 @@ func startProcess(ctx context.Context, dir string, argv ...string) (*process, er
 	defer cancel()
 	var err error
 	select {
-	case p.addr = <-p.said.addr:
+	case p.at = <-p.said.ready:
 		p.took = time.Since(begin)
 		return p, nil
 	case <-p.done:
@@ -125,9 +129,11 @@ func foreignEnv(env []string) []string {
 // startLine reads what a server says on stderr: it finds the address, and keeps the newest bytes
 // for the error that may follow.
 type startLine struct {
-	addr chan string // gets one
+	overHTTP bool           // the server is ready when it has said http too
+	ready    chan addresses // gets one
 
 	mu    sync.Mutex
+	at    addresses
 	found bool
 	said  []byte
 	line  lines
@@ -145,9 +151,18 @@ func (s *startLine) Write(p []byte) (int, error) {
 	}
 	return len(p), s.line.cut(p, func(line []byte) error {
 		words := bytes.Fields(line)
-		if len(words) == 2 && string(words[0]) == "tcp" && !s.found {
+		if len(words) != 2 || s.found {
+			return nil
+		}
+		switch string(words[0]) {
+		case "tcp":
+			s.at.tcp = string(words[1])
+		case "http":
+			s.at.http = string(words[1])
+		}
+		if s.at.tcp != "" && (s.at.http != "" || !s.overHTTP) {
 			s.found = true
-			s.addr <- string(words[1])
+			s.ready <- s.at
 		}
 		return nil
 	})

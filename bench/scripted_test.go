@@ -103,6 +103,7 @@ func (s *scripted) do(c *scriptedConn, line string) {
 		Op, Room, Body, ID string
 		Ref                json.RawMessage
 		Last               int
+		After              *int
 	}
 	if err := json.Unmarshal([]byte(line), &op); err != nil {
 		_, _ = fmt.Fprintf(c.out, `{"op":"error","code":"bad_request","message":"%v"}`+"\n", err)
@@ -116,7 +117,11 @@ func (s *scripted) do(c *scriptedConn, line string) {
 	case "join":
 		r.members[c] = true
 		_, _ = fmt.Fprintf(c.out, `{"op":"joined","ref":%s,"room":"%s","seq":%d}`+"\n", op.Ref, op.Room, r.seq)
-		for _, l := range r.lines[max(0, len(r.lines)-op.Last):] {
+		past := r.lines[max(0, len(r.lines)-op.Last):]
+		if op.After != nil { // of the only room there is
+			past = r.lines[min(*op.After, len(r.lines)):]
+		}
+		for _, l := range past {
 			_, _ = c.out.WriteString(l)
 		}
 	case "leave":

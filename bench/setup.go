@@ -95,14 +95,22 @@ type target struct {
 	setup *Setup
 	name  string
 	addr  string
+	web   string   // where it answers HTTP; "" = nowhere
 	pid   int      // 0 = unknown
 	proc  *process // nil = it was there before us, and stays
 	argv  []string
-	dir   string // its data; removed at the end
+
+	overHTTP bool   // it is started so
+	dir      string // its data; removed at the end
 }
 
 func (s *Setup) start(ctx context.Context, name string, l Load) (*target, error) {
+	h, ok := l.(interface{ overHTTP() bool })
+	overHTTP := ok && h.overHTTP()
 	if name == Parley && s.Addr != "" {
+		if overHTTP {
+			return nil, errors.New("this transport cannot run against --addr, which is one for TCP")
+		}
 		return &target{setup: s, name: name, addr: s.Addr, pid: s.PID}, nil
 	}
 	dir, err := os.MkdirTemp(s.Dir, "parley-bench-")
@@ -115,7 +123,12 @@ func (s *Setup) start(ctx context.Context, name string, l Load) (*target, error)
 	t := &target{setup: s, name: name, dir: dir}
 	t.argv = append([]string{s.Executable}, l.peer(name, dir)...)
 	if name == Parley {
-		t.argv = append(t.argv, "serve", "--data", dir, "--tcp", "127.0.0.1:0", "--http", "")
+		t.overHTTP = overHTTP
+		http := ""
+		if overHTTP {
+			http = "127.0.0.1:0"
+		}
+		t.argv = append(t.argv, "serve", "--data", dir, "--tcp", "127.0.0.1:0", "--http", http)
 	}
 	if err := t.begin(ctx); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
@@ -124,11 +137,11 @@ func (s *Setup) start(ctx context.Context, name string, l Load) (*target, error)
 }
 
 func (t *target) begin(ctx context.Context) error {
-	proc, err := startProcess(ctx, t.dir, t.argv...)
+	proc, err := startProcess(ctx, t.dir, t.overHTTP, t.argv...)
 	if err != nil {
 		return err
 	}
-	t.proc, t.addr, t.pid = proc, proc.addr, proc.cmd.Process.Pid
+	t.proc, t.addr, t.web, t.pid = proc, proc.at.tcp, proc.at.http, proc.cmd.Process.Pid
 	return nil
 }
 

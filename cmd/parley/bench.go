@@ -82,7 +82,8 @@ CPU time rather than rates.`,
 	p.BoolVar(&f.quiet, "quiet", false, "print no progress")
 	cmd.AddCommand(
 		newBenchFanoutCommand(&f), newBenchPublishCommand(&f), newBenchResumeCommand(&f),
-		newBenchIdleCommand(&f), newBenchStartCommand(&f), newBenchAllCommand(&f),
+		newBenchIdleCommand(&f), newBenchStartCommand(&f), newBenchJoinCommand(&f),
+		newBenchStormCommand(&f), newBenchAllCommand(&f),
 		newNATSServerCommand(), newWriteServerCommand(),
 	)
 	return cmd
@@ -100,6 +101,8 @@ func newBenchFanoutCommand(f *benchFlags) *cobra.Command {
 	p.IntVar(&l.Rate, "rate", 0, "send so many messages a second on a schedule (0: as many as --inflight lets through)")
 	p.StringVar(&l.Encoding, "encoding", "text", "of the receivers: text or json")
 	p.IntVar(&l.Samples, "samples", bench.DefaultSamples, "receivers whose messages' latencies are taken")
+	p.StringVar(&l.Transport, "transport", bench.TCP, "of the receivers: tcp, ws or sse; the last two have JSON, and no peers")
+	p.BoolVar(&l.Compress, "compress", false, "with ws: compress messages, whose bodies are records in JSON")
 	sizeFlag(cmd, &l.Size)
 	windowFlags(cmd, &l.WarmUp, &l.For)
 	return cmd
@@ -148,6 +151,7 @@ func newBenchIdleCommand(f *benchFlags) *cobra.Command {
 	p := cmd.Flags()
 	p.IntVar(&l.Connections, "connections", 10_000, "connections")
 	p.StringVar(&l.Encoding, "encoding", "text", "text or json")
+	p.StringVar(&l.Transport, "transport", bench.TCP, "tcp, ws or sse; the last two have JSON, and no peers")
 	p.DurationVar(&l.Settle, "settle", 30*time.Second, "wait at most so long for the memory to come to rest")
 	return cmd
 }
@@ -161,6 +165,31 @@ func newBenchStartCommand(f *benchFlags) *cobra.Command {
 	p.Int64Var(&l.Messages, "messages", 0, "messages in its data directory, stored before through the protocol")
 	p.IntVar(&l.Rooms, "rooms", 100, "rooms they are in")
 	p.IntVar(&l.Times, "times", 5, "starts; the median counts")
+	sizeFlag(cmd, &l.Size)
+	return cmd
+}
+
+func newBenchJoinCommand(f *benchFlags) *cobra.Command {
+	var l bench.Join
+	cmd := f.command("join", "Clients that connect, join, leave and close", func(ctx context.Context, s *bench.Setup) error {
+		return s.Run(ctx, l)
+	})
+	p := cmd.Flags()
+	p.IntVar(&l.Joins, "joins", 20_000, "joins in all")
+	p.IntVar(&l.Clients, "clients", 50, "clients at once")
+	p.StringVar(&l.Transport, "transport", bench.TCP, "tcp or ws")
+	return cmd
+}
+
+func newBenchStormCommand(f *benchFlags) *cobra.Command {
+	var l bench.Storm
+	cmd := f.command("storm", "Clients that are cut off and all come back at once", func(ctx context.Context, s *bench.Setup) error {
+		return s.Run(ctx, l)
+	})
+	p := cmd.Flags()
+	p.IntVar(&l.Clients, "clients", 5000, "clients")
+	p.IntVar(&l.Missed, "missed", 100, "messages that are sent while they are away")
+	p.StringVar(&l.Transport, "transport", bench.TCP, "tcp or ws")
 	sizeFlag(cmd, &l.Size)
 	return cmd
 }

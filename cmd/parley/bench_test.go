@@ -19,6 +19,12 @@ func TestBenchCommandRefuses(t *testing.T) {
 		"a chunk of 0 bytes":      {"write-server"},
 		"1 to 19500 connections":  {"idle", "--connections", "20000"},
 		"starts its server, so i": {"start", "--addr", "127.0.0.1:1"},
+		"no transport \"sse\"":    {"storm", "--transport", "sse"},
+		"only ws compresses":      {"fanout", "--compress"},
+		"no peer for this load":   {"fanout", "--transport", "ws", "--against", "nats"},
+		"which is one for TCP":    {"join", "--transport", "ws", "--addr", "127.0.0.1:1"},
+		"has a minute to settle":  {"idle", "--transport", "ws", "--settle", "2m"},
+		"1 to 2000000 joins":      {"join", "--joins", "0"},
 	} {
 		cmd := newBenchCommand()
 		cmd.SetArgs(args)
