@@ -34,7 +34,7 @@ type Config struct {
 	SafetyCheck time.Duration
 
 	// AppendTimeout is how long an append may stay without an answer before it fails with an
-	// unknown outcome (default 5 s).
+	// unknown outcome (default 15 s: a disk that others use can take that long for one sync).
 	AppendTimeout time.Duration
 
 	Logger *slog.Logger // default: discard
@@ -57,7 +57,7 @@ const (
 	defaultMinFree     = 64 << 20
 	defaultMaxInflight = 16_384
 	defaultSafetyCheck = 5 * time.Second
-	defaultTimeout     = 5 * time.Second
+	defaultTimeout     = 15 * time.Second
 )
 
 // withDefaults gives c with every field set, or says what is wrong with it. Unlimited retention is

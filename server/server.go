@@ -36,7 +36,7 @@ func Run(ctx context.Context, c Config, logger *slog.Logger, ready func(Addresse
 	defer closing(lines.Close, &err)
 	var web *net.TCPListener
 	if c.HTTP != "" {
-		if web, err = listenWeb(c.HTTP, logger); err != nil {
+		if web, err = listenWeb(c.HTTP); err != nil {
 			return err
 		}
 		defer closing(web.Close, &err)
@@ -59,6 +59,9 @@ func Run(ctx context.Context, c Config, logger *slog.Logger, ready func(Addresse
 	d := &doors{config: &c, sessions: sessions, engine: log, hub: hub, logger: logger}
 	if err := d.open(lines, web); err != nil {
 		return err
+	}
+	if at := d.addresses().HTTP; at != c.HTTP && c.HTTP == Default().HTTP {
+		logger.Warn("the usual HTTP port is taken, so another one is used; --http says which", "taken", c.HTTP, "http", at)
 	}
 	ready(d.addresses())
 	select {
@@ -113,13 +116,12 @@ func listen(flag, addr string) (*net.TCPListener, error) {
 
 // listenWeb listens for HTTP. The default address gives way where it is taken, since many programs
 // like that port and nobody asked for it: the lines' port is what a server is known by.
-func listenWeb(addr string, logger *slog.Logger) (*net.TCPListener, error) {
+func listenWeb(addr string) (*net.TCPListener, error) {
 	l, err := listen("http", addr)
 	if err == nil || addr != Default().HTTP {
 		return l, err
 	}
 	if l, e := listen("http", "127.0.0.1:0"); e == nil {
-		logger.Warn("the usual HTTP port is taken, so another one is used; --http says which", "taken", addr, "http", l.Addr().String())
 		return l, nil
 	}
 	return nil, err
