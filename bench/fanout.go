@@ -275,14 +275,6 @@ func (t tally) whole(r *fanoutRun) bool {
 	return t.least == r.sent && t.most == r.sent && (t.acked == r.sent || !r.dialect.acked)
 }
 
-// encoding is what receivers get.
-func (f Fanout) encoding() string {
-	if f.overHTTP() {
-		return "json"
-	}
-	return f.Encoding
-}
-
 func (r *fanoutRun) row(s stretch) Row {
 	row := Row{Load: "fanout", Params: []Param{
 		{"receivers", r.Receivers},
@@ -290,7 +282,7 @@ func (r *fanoutRun) row(s stretch) Row {
 		{"inflight", r.Inflight},
 		{"rate", r.Rate},
 		{"size", r.Size},
-		{"encoding", r.encoding()},
+		{"encoding", r.way().encoding(r.Encoding)},
 		{"transport", r.way().String()},
 		{"seconds", r.For.Seconds()},
 	}}

@@ -69,7 +69,7 @@ func (i Idle) run(ctx context.Context, t *target) (Row, error) {
 		return Row{}, err
 	}
 	const mb = 1e6
-	row := Row{Load: "idle", Params: []Param{{"connections", i.Connections}, {"encoding", i.Encoding}, {"transport", i.way().String()}}}
+	row := Row{Load: "idle", Params: []Param{{"connections", i.Connections}, {"encoding", i.way().encoding(i.Encoding)}, {"transport", i.way().String()}}}
 	row.figure("rss_before_mb", "MB before", float64(before)/mb)
 	row.figure("rss_after_mb", "MB after", float64(after)/mb)
 	row.figure("bytes_each", "bytes each", float64(after-before)/float64(i.Connections))

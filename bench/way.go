@@ -56,12 +56,17 @@ func (w way) addr(t *target) string {
 	return t.addr
 }
 
+// encoding is what receivers get that ask for one: over HTTP it is always JSON.
+func (w way) encoding(asked string) string {
+	if w.overHTTP() {
+		return "json"
+	}
+	return asked
+}
+
 // dialect is parley's, with receivers that come this way. Senders stay on TCP.
 func (w way) dialect(t *target, encoding string) (dialect, error) {
-	if w.overHTTP() {
-		encoding = "json"
-	}
-	d, err := parleyDialect(encoding, "")
+	d, err := parleyDialect(w.encoding(encoding), "")
 	switch w.Transport {
 	case WebSocket:
 		d.receive = func(c net.Conn, room string) error { return joinWS(c, t.web, room, w.Compress) }
