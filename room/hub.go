@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/singleflight"
-
 	"parley"
 	"parley/wire"
 )
@@ -59,8 +57,7 @@ type Hub struct {
 	flushers    *flushers
 	pumps       sync.WaitGroup
 	reads       chan struct{} // laggards reading now
-	flights     singleflight.Group
-	strandLimit atomic.Int64 // bytes a strand may keep now
+	strandLimit atomic.Int64  // bytes a strand may keep now
 	stats       counters
 
 	ctx    context.Context // ends with Run

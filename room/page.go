@@ -2,9 +2,7 @@ package room
 
 import (
 	"context"
-	"fmt"
 	"sort"
-	"strconv"
 	"time"
 
 	"parley"
@@ -161,15 +159,4 @@ func (h *Hub) back(ctx context.Context, r *Room, before uint64, n int) (uint64, 
 		return msgs[len(msgs)-n].Prev, nil
 	}
 	return h.log.Back(ctx, r.name, before, n)
-}
-
-// readOn reads the page behind a laggard's cursor. Laggards at the same place share one read.
-func (h *Hub) readOn(ctx context.Context, room string, after uint64) (parley.Page, error) {
-	v, err, _ := h.flights.Do(room+" "+strconv.FormatUint(after, 10), func() (any, error) {
-		return h.log.Read(ctx, room, after, catchUpPage)
-	})
-	if err != nil {
-		return parley.Page{}, fmt.Errorf("catch up in %s after %d: %w", room, after, err)
-	}
-	return v.(parley.Page), nil
 }

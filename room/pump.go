@@ -1,6 +1,10 @@
 package room
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"time"
+)
 
 // pump writes for an outlet that no flusher can finish: it waits for a full socket, and reads the
 // log for members that have fallen behind their ring. It ends when nothing of that is left.
@@ -35,9 +39,22 @@ func (o *Outlet) pump() {
 			continue
 		}
 		if err := o.catchUp(h.ctx, m); err != nil {
-			o.broken()
-			return
+			h.logger.Warn("a member that is behind cannot be read on for; trying again", "room", m.room.name, "err", err)
+			h.pause()
 		}
+	}
+}
+
+// readPause is how long a laggard waits when the log cannot be read, as when its store is opened again.
+const readPause = 500 * time.Millisecond
+
+// pause waits for readPause, or for the hub's end.
+func (h *Hub) pause() {
+	t := time.NewTimer(readPause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-h.ctx.Done():
 	}
 }
 
@@ -65,11 +82,11 @@ func (o *Outlet) catchUp(ctx context.Context, m *Member) error {
 	defer func() { <-o.hub.reads }()
 
 	o.mu.Lock()
-	after, last := m.seq, m.room.lastSeq()
+	after, last := m.seq, m.room.lastSeq() // before the page: it holds all that is left up to last
 	o.mu.Unlock()
-	page, err := o.hub.readOn(ctx, m.room.name, after)
+	page, err := o.hub.log.Read(ctx, m.room.name, after, catchUpPage)
 	if err != nil {
-		return err
+		return fmt.Errorf("read on after %d: %w", after, err)
 	}
 	o.hub.stats.lagReads.Add(1)
 
