@@ -9,6 +9,10 @@ function flush_lines(   i) {
 
 /^=== (RUN|NAME|CONT|PAUSE) / { test = $3; lines[++n] = $0; next }
 
+/^ *--- FAIL: / { failed[++failures] = $3 }
+
+/^ +[a-z0-9_]+_test\.go:[0-9]+: / { said[test] = said[test] "\n" substr($0, 1, 500) }
+
 /_test\.go:[0-9]+: needs / {
 	reason = $0
 	sub(/^.*_test\.go:[0-9]+: /, "", reason)
@@ -23,6 +27,11 @@ function flush_lines(   i) {
 
 END {
 	if (status != 0) flush_lines()
+	if (failures > 0) {
+		print ""
+		print "Failed, and what it said:"
+		for (i = 1; i <= failures; i++) print "  " failed[i] substr(said[failed[i]], 1, 3000)
+	}
 	if (lefts > 0) {
 		print ""
 		print "Left out, since this machine or user lacks what they need:"

@@ -16,6 +16,7 @@ type known struct {
 	ready bool
 	floor uint64
 	seqs  []uint64
+	body  int // bytes of a body, about: the mean of the latest
 }
 
 const maxKnown = 2048
@@ -41,8 +42,16 @@ func (k *known) add(run []*parley.Message) {
 	defer k.mu.Unlock()
 	for _, m := range run {
 		k.seqs = append(k.seqs, m.Seq)
+		k.body += (len(m.Body) - k.body) / 8
 	}
 	k.cut()
+}
+
+// within estimates how many messages have so many bytes of bodies.
+func (k *known) within(bytes int) int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return bytes/max(k.body, 1) + 1
 }
 
 func (k *known) cut() {

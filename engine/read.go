@@ -13,6 +13,12 @@ import (
 // one, and for a thousand small ones with their subjects.
 const batchBytes = 3 * parley.MaxPageBytes
 
+// Known seqs are asked for so many at a time, the more the smaller the bodies are.
+const (
+	askLeast = 8
+	askMost  = 128
+)
+
 // Read implements parley.Log. It shows what is durable and told when it is called; reads that must
 // give the same share one.
 func (e *Engine) Read(ctx context.Context, room string, after uint64, limit int) (parley.Page, error) {
@@ -109,7 +115,9 @@ func (e *Engine) readKnown(ctx context.Context, pl place, f *follower, after, bo
 		seqs, page.More = seqs[:limit], true
 	}
 	bytes := 0
-	for chunk := range slices.Chunk(seqs, 128) {
+	for rest := seqs; len(rest) > 0; {
+		chunk := rest[:min(len(rest), askLeast+f.known.within(parley.MaxPageBytes-bytes), askMost)]
+		rest = rest[len(chunk):]
 		answers, err := e.store.Load().quick.bySeq(ctx, pl.part.stream, chunk)
 		if err != nil {
 			return page, false, err

@@ -45,8 +45,9 @@ func (c *Config) fill() {
 	}
 }
 
-// maxReads bounds the pages that laggards read from the log at once, and so the memory they take.
-const maxReads = 32
+// maxReads bounds the pages that laggards read from the log at once, and so the memory they take: a
+// page is some megabytes on its way through the engine.
+const maxReads = 8
 
 // Hub holds the active rooms and what serves them all. Its methods may be called from any goroutine.
 type Hub struct {
