@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"parley"
 )
 
@@ -40,20 +42,20 @@ func (e *Engine) Append(ctx context.Context, d parley.Draft, done func(parley.Re
 	if err := e.health.refuses(); err != nil {
 		return e.refuse(token, err)
 	}
-	if err := e.commit(s.place.subject, token, &d); err != nil {
+	if err := e.commit(s.place, token, &d); err != nil {
 		return e.refuse(token, errNot.Because(err))
 	}
 	return nil
 }
 
-func (e *Engine) commit(subject string, token uint64, d *parley.Draft) error {
+func (e *Engine) commit(pl place, token uint64, d *parley.Draft) error {
 	var msgID string
 	if d.Retry {
 		msgID = messageID(d.Room, d.From, d.ID)
 	}
 	buf := records.Get().(*[]byte)
 	*buf = appendRecord((*buf)[:0], d)
-	err := e.committer().commit(subject, token, msgID, *buf)
+	err := e.committer().commit(pl, token, msgID, *buf)
 	if cap(*buf) <= maxPooled {
 		records.Put(buf)
 	}
@@ -62,14 +64,19 @@ func (e *Engine) commit(subject string, token uint64, d *parley.Draft) error {
 
 const maxPooled = 128 << 10 // a rare large body does not stay
 
-// committer is what writes records: on one node each by itself, made durable by the syncer. Its
-// answers come to onAck, in the order of the partition's seqs.
+// committer is what writes records: on one node each by itself, made durable by the syncer, and in
+// a cluster in batches that a majority has synced.
 type committer interface {
 	// commit takes the record's place in its partition's order, and keeps nothing of it.
-	commit(subject string, token uint64, msgID string, record []byte) error
+	commit(pl place, token uint64, msgID string, record []byte) error
 }
 
-func (e *Engine) committer() committer { return e.store.Load() }
+func (e *Engine) committer() committer {
+	if e.batches != nil {
+		return e.batches
+	}
+	return e.store.Load()
+}
 
 // refuse takes back an append that was not published. Where its slot has been let go already,
 // done has told the outcome and Append must not.
@@ -84,7 +91,11 @@ func (e *Engine) refuse(token uint64, err error) error {
 }
 
 // onAck takes the store's answer to an append: a written one waits for the watermark.
-func (e *Engine) onAck(name string, data []byte) {
+func (e *Engine) onAck(name string, m *nats.Msg) {
+	if e.batches != nil {
+		e.batches.answer(name, m)
+		return
+	}
 	token, ok := parseToken(name)
 	if !ok {
 		return
@@ -93,7 +104,7 @@ func (e *Engine) onAck(name string, data []byte) {
 	if !ok {
 		return
 	}
-	a, err := parseAck(data)
+	a, err := parseAck(m.Data)
 	if err != nil {
 		e.log.Warn("append refused by the store", "room", s.place.room, "error", err)
 		if s, ok := e.slots.drop(token); ok {

@@ -31,7 +31,7 @@ func (e *Engine) catchUp(f *follower) {
 	pause := catchUpBackoff
 	for {
 		mark := e.mark.at(f.place.part)
-		page, err := e.readLog(e.ctx, f.place, f.seen.Load(), mark, parley.MaxPage)
+		page, err := e.readBehind(f, mark)
 		if err == nil {
 			if f.absorb(page.Messages, page.More, mark) {
 				return
@@ -50,6 +50,16 @@ func (e *Engine) catchUp(f *follower) {
 		}
 		pause = min(2*pause, time.Second)
 	}
+}
+
+// readBehind reads what the follower has not seen, up to the mark.
+func (e *Engine) readBehind(f *follower, mark uint64) (parley.Page, error) {
+	ctx, cancel := context.WithTimeout(e.ctx, answerWithin)
+	defer cancel()
+	if err := e.fence(ctx, f.place.part, mark); err != nil {
+		return parley.Page{}, err
+	}
+	return e.readLog(ctx, f.place, f.seen.Load(), mark, parley.MaxPage)
 }
 
 func (f *follower) isStopped() bool {
@@ -122,6 +132,9 @@ func (e *Engine) safetyCheck(byClock bool) {
 func (e *Engine) checkPartition(p *partition, upTo uint64) error {
 	ctx, cancel := context.WithTimeout(e.ctx, checkWithin)
 	defer cancel()
+	if err := e.fence(ctx, p, upTo); err != nil {
+		return err
+	}
 	for chunk := range slices.Chunk(e.rooms.of(p), multiLast) {
 		subjects := make([]string, len(chunk))
 		by := make(map[string]*follower, len(chunk))

@@ -9,7 +9,15 @@ import (
 // Config says where the log lies and what it keeps. The zero value of a field is its default;
 // only Dir has none.
 type Config struct {
-	Dir string // the data directory; it has one owner at a time
+	Dir string // the data directory; it has one owner at a time. With URL it is not used
+
+	// Cluster makes this engine one node of several that hold the log together. Nil: it is alone.
+	Cluster *Cluster
+
+	// URL is an external NATS cluster with JetStream, "nats://user:password@host:port" and more
+	// of them with commas between. It holds the log in the place of the embedded one; how it syncs
+	// decides then what an ack means.
+	URL string
 
 	// Partitions is the number of streams that rooms are spread over (default 4). It is recorded
 	// when the directory is made, and another number is refused from then on.
@@ -34,7 +42,8 @@ type Config struct {
 	SafetyCheck time.Duration
 
 	// AppendTimeout is how long an append may stay without an answer before it fails with an
-	// unknown outcome (default 15 s: a disk that others use can take that long for one sync).
+	// unknown outcome (default 15 s: a disk that others use can take that long for one sync; with
+	// replicas 4.5 s, in which a leader that has died is replaced).
 	AppendTimeout time.Duration
 
 	Logger *slog.Logger // default: discard
@@ -58,6 +67,7 @@ const (
 	defaultMaxInflight = 16_384
 	defaultSafetyCheck = 5 * time.Second
 	defaultTimeout     = 15 * time.Second
+	replicatedTimeout  = 4500 * time.Millisecond
 )
 
 // withDefaults gives c with every field set, or says what is wrong with it. Unlimited retention is
@@ -69,7 +79,13 @@ func (c Config) withDefaults() (Config, error) {
 	orInt(&c.MinFree, defaultMinFree)
 	orInt(&c.MaxInflight, defaultMaxInflight)
 	orInt(&c.SafetyCheck, defaultSafetyCheck)
+	if c.replicated() {
+		orInt(&c.AppendTimeout, replicatedTimeout)
+	}
 	orInt(&c.AppendTimeout, defaultTimeout)
+	if c.URL != "" {
+		c.MinFree = -1 // the disk is another's
+	}
 	c.RetainMessages, c.RetainAge, c.MinFree = max(c.RetainMessages, -1), max(c.RetainAge, -1), max(c.MinFree, 0)
 	if c.Dedupe == 0 {
 		c.Dedupe = defaultDedupe
@@ -80,8 +96,13 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	if err := c.Cluster.check(); err != nil {
+		return c, err
+	}
 	switch {
-	case c.Dir == "":
+	case c.URL != "" && c.Cluster != nil:
+		return c, fmt.Errorf("engine: a node of a cluster of its own or a client of another one: not both")
+	case c.Dir == "" && c.URL == "":
 		return c, fmt.Errorf("engine: no data directory given")
 	case c.Partitions < 1 || c.Partitions > maxPartitions:
 		return c, fmt.Errorf("engine: %d partitions: between 1 and %d are possible", c.Partitions, maxPartitions)
@@ -98,6 +119,10 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	return c, nil
 }
+
+// replicated says that others take part in storing a message, or do it alone: it is committed by
+// batches that a majority has synced rather than by one sync of this node's disk.
+func (c *Config) replicated() bool { return c.Cluster != nil || c.URL != "" }
 
 // What JetStream can do at the least, and what one append of the largest body weighs.
 const (

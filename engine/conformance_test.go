@@ -17,6 +17,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(loadDir); dir != "" {
 		load(dir) // this process is a test's child
 	}
+	if config := os.Getenv(nodeConfig); config != "" {
+		node(config)
+	}
 	goleak.VerifyTestMain(m)
 }
 

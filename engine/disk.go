@@ -19,15 +19,19 @@ type disk struct {
 
 const lockName = "parley.lock"
 
-// openDisk makes dir where there is none and takes its lock. sync nil is the system's own.
-func openDisk(path string, sync func() error) (_ *disk, err error) {
+// openDisk makes the data directory where there is none and takes its lock.
+func openDisk(c *Config) (_ *disk, err error) {
+	d := &disk{sync: c.Sync}
+	if c.URL != "" {
+		return d.syncedByStore(), nil
+	}
+	path := c.Dir
 	if err := os.MkdirAll(path, 0o750); err != nil {
 		return nil, fmt.Errorf("engine: data directory: %w", err)
 	}
-	if _, err := os.Stat(filepath.Join(path, "jetstream", "$SYS", "_js_", "_meta_")); err == nil {
-		return nil, fmt.Errorf("engine: %s belongs to a cluster; one node alone must not open it", path)
+	if err := checkOwner(c); err != nil {
+		return nil, err
 	}
-	d := &disk{sync: sync}
 	defer func() {
 		if err != nil {
 			_ = d.close()
@@ -42,13 +46,54 @@ func openDisk(path string, sync func() error) (_ *disk, err error) {
 	if d.dir, err = os.Open(path); err != nil {
 		return nil, fmt.Errorf("engine: data directory: %w", err)
 	}
+	if c.replicated() {
+		return d.syncedByStore(), nil
+	}
 	if d.sync == nil {
 		if d.sync = d.syncAll(); d.sync == nil {
-			d.storeMustSync = true
-			d.sync = func() error { return nil }
+			return d.syncedByStore(), nil
 		}
 	}
 	return d, nil
+}
+
+// syncedByStore leaves each sync to the store: what it says is stored, is durable.
+func (d *disk) syncedByStore() *disk {
+	d.storeMustSync = true
+	if d.sync == nil {
+		d.sync = func() error { return nil }
+	}
+	return d
+}
+
+// Where JetStream keeps streams, and what tells that it was part of a cluster.
+const (
+	streamsDir = "jetstream/$G/streams"
+	metaDir    = "jetstream/$SYS/_js_/_meta_"
+)
+
+// checkOwner refuses a directory of a cluster to one node alone, and one of a node alone to a
+// cluster: JetStream would delete, as nobody's, the streams that its peers do not know of.
+func checkOwner(c *Config) error {
+	_, err := os.Stat(filepath.Join(c.Dir, filepath.FromSlash(metaDir)))
+	clustered := err == nil
+	if c.Cluster == nil {
+		if clustered {
+			return fmt.Errorf("engine: %s belongs to a cluster; one node alone must not open it", c.Dir)
+		}
+		return nil
+	}
+	if clustered || c.Cluster.Adopt {
+		return nil
+	}
+	streams, err := os.ReadDir(filepath.Join(c.Dir, filepath.FromSlash(streamsDir)))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("engine: data directory: %w", err)
+	}
+	if len(streams) > 0 {
+		return fmt.Errorf("engine: %s: %w", c.Dir, ErrAlone)
+	}
+	return nil
 }
 
 // close gives the directory free.

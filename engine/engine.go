@@ -16,7 +16,7 @@ import (
 	"parley"
 )
 
-// Engine is a parley.Log on one node's disk. All its methods may be called by many goroutines.
+// Engine is a parley.Log on one node's disk, or on those of a cluster. All its methods may be called by many goroutines.
 type Engine struct {
 	// Fixed at birth.
 	cfg      Config
@@ -27,12 +27,14 @@ type Engine struct {
 	rooms    *followers
 	inflight *semaphore.Weighted
 	catchers *semaphore.Weighted
+	batches  *batcher // nil on one node alone
 
 	// Each does its own locking.
 	store   atomic.Pointer[store]
 	slots   slots
 	health  health
 	flights singleflight.Group
+	watched watched
 	counts  counters
 
 	// Kicks hold one wish each: who finds one there need not add another.
@@ -50,6 +52,10 @@ var _ parley.Log = (*Engine)(nil)
 // ErrInUse says that another process owns the data directory.
 var ErrInUse = errors.New("engine: the data directory is in use by another process")
 
+// ErrAlone says that a data directory holds the log of one node alone, and is to be opened in a
+// cluster without Adopt.
+var ErrAlone = errors.New("the messages in it were stored by one node alone; a cluster takes them over only where it is told to adopt them")
+
 // Open starts the log in c.Dir, making it where there is none. What a crash has left in the page
 // cache alone is synced before anything is shown. ctx bounds the start only.
 func Open(ctx context.Context, c Config) (*Engine, error) {
@@ -57,7 +63,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := openDisk(c.Dir, c.Sync)
+	d, err := openDisk(&c)
 	if err != nil {
 		return nil, err
 	}
@@ -72,6 +78,12 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	e.running.Go(e.runSync)
 	e.running.Go(e.runRelease)
 	e.running.Go(e.runKeeper)
+	if e.batches != nil {
+		for _, q := range e.batches.queues {
+			e.running.Go(func() { e.batches.run(q) })
+		}
+		e.running.Go(e.runWatch)
+	}
 	return e, nil
 }
 
@@ -89,6 +101,10 @@ func newEngine(c Config, d *disk) *Engine {
 	}
 	for i := range c.Partitions {
 		e.parts = append(e.parts, newPartition(i))
+	}
+	if c.replicated() {
+		e.batches = newBatcher(e)
+		e.watched.kick, e.watched.by = make(chan struct{}, 1), make([]seen, c.Partitions)
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.close = sync.OnceValue(e.shut)
@@ -111,25 +127,29 @@ func (e *Engine) start(ctx context.Context) error {
 		p.told.Store(lasts[i])
 		p.lastMark = lasts[i]
 	}
+	e.watched.whole = time.Now()
 	return nil
 }
 
 // openStore begins a life of the store and gives the last seq of each partition.
 func (e *Engine) openStore(ctx context.Context) (lasts []uint64, err error) {
-	st, err := openStore(e.cfg.Dir, e.disk.storeMustSync, e.log, e.storeBroke)
+	st, err := openStore(ctx, &e.cfg, e.disk.storeMustSync, e.storeBroke)
 	if err != nil {
 		return nil, fmt.Errorf("engine: %s: %w", filepath.Clean(e.cfg.Dir), err)
 	}
 	err = st.subscribe(e.parts, e.onAck, e.onLive)
+	if err == nil && e.batches != nil {
+		err = e.subscribeVotes(st)
+	}
 	for _, p := range e.parts {
-		if err == nil {
-			err = st.prepare(ctx, p, &e.cfg)
-		}
 		var last uint64
 		if err == nil {
-			last, err = st.lastSeq(ctx, p)
+			last, err = st.prepareAt(ctx, p, &e.cfg)
 		}
 		lasts = append(lasts, last)
+	}
+	if err == nil && e.batches != nil {
+		err = e.caughtUp(ctx, st)
 	}
 	if err != nil {
 		st.close()
@@ -150,6 +170,7 @@ func (e *Engine) shut() error {
 		_ = e.inflight.Acquire(ctx, int64(e.cfg.MaxInflight)) // never released: nothing comes after
 		cancel()
 	}
+	e.handOverAll()
 	e.life.Lock()
 	e.cancel()
 	e.life.Unlock()

@@ -45,3 +45,15 @@ const (
 	MaxPendingMessages = maxPendingMessages
 	MaxKnown           = maxKnown
 )
+
+// Told says up to which seq the room's partition has been shown by this node.
+func (e *Engine) Told(room string) uint64 { return e.place(room).part.told.Load() }
+
+// Leader gives the name of the node that leads the room's partition, as last seen.
+func (e *Engine) Leader(room string) string {
+	e.watched.mu.Lock()
+	defer e.watched.mu.Unlock()
+	return e.watched.by[e.place(room).part.index].leader
+}
+
+var TimesAsMade = asMade

@@ -44,7 +44,12 @@ func (e *Engine) Follow(ctx context.Context, room string, deliver func([]*parley
 	stop := func() { e.rooms.remove(f) }
 	// From here on every release reaches f. What was released before lies at or below the mark
 	// read now, and so does last: nothing falls between.
-	last, err := e.lastUpTo(ctx, f.place, e.mark.at(f.place.part))
+	mark := e.mark.at(f.place.part)
+	err := e.fence(ctx, f.place.part, mark)
+	var last uint64
+	if err == nil {
+		last, err = e.lastUpTo(ctx, f.place, mark)
+	}
 	if err != nil {
 		stop()
 		return 0, nil, err

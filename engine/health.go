@@ -13,18 +13,20 @@ type health struct {
 	failed  atomic.Pointer[parley.Error] // a sync has failed: final
 	broken  atomic.Pointer[string]       // the store has met a write error: until it is opened again
 	full    atomic.Bool                  // less than the floor of free space
+	apart   atomic.Pointer[parley.Error] // no majority can be reached from here
 
 	spaceChecked atomic.Int64 // ns of the engine's clock
 }
 
 // What a sender reads when his message is refused. All say that it was not stored.
 var (
-	errClosed = parley.Errorf(parley.Unavailable, "the server is stopping: the message was not stored")
-	errFull   = parley.Errorf(parley.Unavailable, "the disk is full: the message was not stored")
-	errBroken = parley.Errorf(parley.Unavailable, "the log could not be written, as when the disk is full, and is opened again as soon as it can be: the message was not stored")
-	errBusy   = parley.Errorf(parley.Unavailable, "too many messages are on their way: this one was not stored")
-	errNot    = parley.Errorf(parley.Unavailable, "the log refused the message: it was not stored")
-	errFailed = parley.Errorf(parley.Unavailable, "the disk has failed to store messages for good: the message was not stored")
+	errClosed   = parley.Errorf(parley.Unavailable, "the server is stopping: the message was not stored")
+	errFull     = parley.Errorf(parley.Unavailable, "the disk is full: the message was not stored")
+	errBroken   = parley.Errorf(parley.Unavailable, "the log could not be written, as when the disk is full, and is opened again as soon as it can be: the message was not stored")
+	errBusy     = parley.Errorf(parley.Unavailable, "too many messages are on their way: this one was not stored")
+	errNoQuorum = parley.Errorf(parley.Unavailable, "too few nodes of the cluster can be reached: the message was not stored")
+	errNot      = parley.Errorf(parley.Unavailable, "the log refused the message: it was not stored")
+	errFailed   = parley.Errorf(parley.Unavailable, "the disk has failed to store messages for good: the message was not stored")
 )
 
 // What a sender reads when nobody knows.
@@ -41,6 +43,8 @@ func (h *health) refuses() *parley.Error {
 		return errBroken
 	case h.full.Load():
 		return errFull
+	case h.apart.Load() != nil:
+		return h.apart.Load()
 	}
 	return nil
 }

@@ -26,7 +26,9 @@ func (e *Engine) runKeeper() {
 		select {
 		case now := <-tick.C:
 			e.checkSpace(now)
-			e.endOverdue(now)
+			if e.batches == nil { // batches see to the time of what is in them
+				e.endOverdue(now)
+			}
 		case <-safety.C:
 			e.safetyCheck(true)
 		case <-e.safetyKick:

@@ -26,6 +26,9 @@ type partition struct {
 	tailed atomic.Uint64
 	missed atomic.Bool
 
+	// reached is the seq up to which this node's replica is known to hold everything.
+	reached atomic.Uint64
+
 	// told is the seq up to which receipts may have been given. It follows the watermark.
 	told atomic.Uint64
 

@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -49,6 +51,9 @@ type request struct {
 	MultiLast []string   `json:"multi_last,omitempty"`
 	UpToSeq   uint64     `json:"up_to_seq,omitempty"`
 }
+
+// directGet begins the subject on which a stream's messages are asked for.
+const directGet = "$JS.API.DIRECT.GET."
 
 // errUnreachable is what a read meets while the store is being opened again, or hangs.
 var errUnreachable = parley.Errorf(parley.Unavailable, "the log cannot be read now")
@@ -104,7 +109,8 @@ func (r *reader) batch(ctx context.Context, stream string, req request) ([]*nats
 	}
 }
 
-// bySeq asks for messages by seq. Those that are gone are left out.
+// bySeq asks for messages by seq. Those that are gone are left out; the others are ascending as
+// seqs are, though several replicas may have answered.
 func (r *reader) bySeq(ctx context.Context, stream string, seqs []uint64) ([]*nats.Msg, error) {
 	answers, err := r.ask(ctx, stream, len(seqs), func(publish func([]byte) error) error {
 		b := make([]byte, 0, 32)
@@ -129,6 +135,9 @@ func (r *reader) bySeq(ctx context.Context, stream string, seqs []uint64) ([]*na
 			return nil, errUnreachable.Because(fmt.Errorf("stream %s answers %s", stream, status))
 		}
 	}
+	slices.SortFunc(found, func(a, b *nats.Msg) int {
+		return cmp.Compare(headerNumber(a.Header, hdrSeq), headerNumber(b.Header, hdrSeq))
+	})
 	return found, nil
 }
 
@@ -168,7 +177,7 @@ func (r *reader) ask(ctx context.Context, stream string, single int, requests fu
 		return nil, err
 	}
 	defer r.forget(id)
-	subject, reply := "$JS.API.DIRECT.GET."+stream, r.prefix+strconv.FormatUint(id, 10)
+	subject, reply := directGet+stream, r.prefix+strconv.FormatUint(id, 10)
 	err = requests(func(body []byte) error { return r.nc.PublishRequest(subject, reply, body) })
 	if err != nil {
 		return nil, errUnreachable.Because(err)

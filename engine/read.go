@@ -31,6 +31,9 @@ func (e *Engine) Read(ctx context.Context, room string, after uint64, limit int)
 	}
 	key := fmt.Sprintf("read %s %d %d %d", pl.subject, after, bound, limit)
 	v, err := e.shared(ctx, key, func(ctx context.Context) (any, error) {
+		if err := e.fence(ctx, pl.part, bound); err != nil {
+			return nil, err
+		}
 		return e.readRoom(ctx, pl, f, after, bound, limit)
 	})
 	if err != nil {

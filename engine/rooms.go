@@ -27,6 +27,9 @@ func (e *Engine) Rooms(ctx context.Context) ([]parley.RoomInfo, error) {
 // roomsOf lists the partition's rooms that hold durable messages.
 func (e *Engine) roomsOf(ctx context.Context, p *partition) ([]parley.RoomInfo, error) {
 	st, mark := e.store.Load(), e.mark.at(p)
+	if err := e.fence(ctx, p, mark); err != nil {
+		return nil, err
+	}
 	stream, err := st.js.Stream(ctx, p.stream)
 	if err != nil {
 		return nil, errUnreachable.Because(err)

@@ -19,6 +19,9 @@ func (e *Engine) Back(ctx context.Context, room string, before uint64, n int) (u
 	if bound == 0 {
 		return 0, nil
 	}
+	if err := e.fence(ctx, pl.part, bound); err != nil {
+		return 0, err
+	}
 	if n <= 0 {
 		return e.lastUpTo(ctx, pl, bound)
 	}
@@ -159,6 +162,9 @@ func (e *Engine) Since(ctx context.Context, room string, t time.Time) (uint64, e
 	bound := e.bound(pl, e.rooms.find(pl.live()))
 	if bound == 0 {
 		return 0, nil
+	}
+	if err := e.fence(ctx, pl.part, bound); err != nil {
+		return 0, err
 	}
 	from := t.Truncate(time.Millisecond)
 	if from.Before(t) {

@@ -16,10 +16,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// store is one life of the embedded JetStream and the connections to it. A write error of its file
+// store is one life of the embedded JetStream, or one connection to another, and the connections to it. A write error of its file
 // store stays for that life: the engine then opens another one on the same directory.
 type store struct {
-	srv   *server.Server
+	srv   *server.Server // nil where the store is another's
+	url   string         // of that
 	js    jetstream.JetStream
 	pub   *nats.Conn // appends and their answers
 	tail  *nats.Conn // live copies
@@ -36,16 +37,36 @@ const (
 	maxPending   = 256 << 20        // bytes the server may owe one of our connections
 )
 
-// openStore starts JetStream in dir. Its log goes to logger, and a failed write is told to broken.
-func openStore(dir string, syncAlways bool, logger *slog.Logger, broken func(string)) (_ *store, err error) {
+// openStore starts JetStream in the data directory, or as the configuration says connects to
+// another. Its log goes to the logger, and a failed write is told to broken.
+func openStore(ctx context.Context, c *Config, syncAlways bool, broken func(string)) (_ *store, err error) {
+	s := &store{url: c.URL}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
 	user, secret := rand.Text(), rand.Text()
-	srv, err := server.NewServer(&server.Options{
+	if c.URL == "" {
+		if err := s.start(ctx, c, syncAlways, &server.User{Username: user, Password: secret}, broken); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.connect(user, secret, c.Logger); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// start runs the embedded server, for one user.
+func (s *store) start(ctx context.Context, c *Config, syncAlways bool, user *server.User, broken func(string)) error {
+	options := &server.Options{
 		ServerName:             "parley",
 		DontListen:             true,
 		NoSigs:                 true,
 		NoLog:                  true,
 		JetStream:              true,
-		StoreDir:               filepath.Clean(dir),
+		StoreDir:               filepath.Clean(c.Dir),
 		SyncAlways:             syncAlways,
 		JetStreamMaxStore:      math.MaxInt64 / 4, // the floor of free space is ours
 		JetStreamMaxMemory:     64 << 20,          // nothing of ours lives there
@@ -53,38 +74,47 @@ func openStore(dir string, syncAlways bool, logger *slog.Logger, broken func(str
 		MaxPayload:             maxPayload,
 		MaxPending:             maxPending,
 		WriteDeadline:          time.Minute,
-		Users:                  []*server.User{{Username: user, Password: secret}},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("make the store: %w", err)
+		Users:                  []*server.User{user},
 	}
-	s := &store{srv: srv}
-	srv.SetLoggerV2(&storeLog{log: logger, broken: func(reason string) {
+	if c.Cluster != nil {
+		if err := c.Cluster.join(options); err != nil {
+			return err
+		}
+		if !c.Cluster.SlowElections {
+			hasten()
+		}
+	}
+	srv, err := server.NewServer(options)
+	if err != nil {
+		return fmt.Errorf("make the store: %w", err)
+	}
+	s.srv = srv
+	srv.SetLoggerV2(&storeLog{log: c.Logger, broken: func(reason string) {
 		s.broke.CompareAndSwap(nil, &reason)
 		broken(reason)
 	}}, false, false, false)
 	srv.Start()
-	defer func() {
-		if err != nil {
-			s.close()
-		}
-	}()
-	if !srv.ReadyForConnections(startTimeout) {
-		return nil, errors.New("the store did not start")
+	within := startTimeout
+	if end, ok := ctx.Deadline(); ok {
+		within = min(within, time.Until(end))
+	}
+	if !srv.ReadyForConnections(within) {
+		return errors.New("the store did not start; its log says why")
 	}
 	if !srv.JetStreamEnabled() {
-		return nil, errors.New("the store did not open its directory; its log says why")
+		return errors.New("the store did not open its directory; its log says why")
 	}
-	if err := s.connect(user, secret, logger); err != nil {
-		return nil, err
-	}
-	return s, nil
+	return nil
 }
 
 func (s *store) connect(user, secret string, logger *slog.Logger) (err error) {
 	dial := func(name string) (*nats.Conn, error) {
-		nc, err := nats.Connect("", nats.InProcessServer(s.srv), nats.UserInfo(user, secret), nats.Name(name),
-			nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.SkipSubjectValidation(),
+		way := []nats.Option{nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectBufSize(-1)}
+		if s.srv != nil {
+			way = []nats.Option{nats.InProcessServer(s.srv), nats.UserInfo(user, secret), nats.ReconnectWait(10 * time.Millisecond)}
+		}
+		nc, err := nats.Connect(s.url, append(way, nats.Name(name),
+			nats.MaxReconnects(-1), nats.SkipSubjectValidation(),
 			nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 				if err != nil {
 					logger.Warn("connection to the store lost", "name", name, "error", err)
@@ -92,7 +122,7 @@ func (s *store) connect(user, secret string, logger *slog.Logger) (err error) {
 			}),
 			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 				logger.Warn("connection to the store", "name", name, "error", err)
-			}))
+			}))...)
 		if err != nil {
 			return nil, fmt.Errorf("connect to the store: %w", err)
 		}
@@ -122,13 +152,13 @@ func (s *store) connect(user, secret string, logger *slog.Logger) (err error) {
 
 // commit writes a record to the partition's stream; the answer comes to s.acks + token. Without a
 // subject for the answer, the store would drop what it cannot take and nobody would hear of it.
-func (s *store) commit(subject string, token uint64, msgID string, record []byte) error {
+func (s *store) commit(pl place, token uint64, msgID string, record []byte) error {
 	reply := string(appendToken(append(make([]byte, 0, 64), s.acks...), token))
 	if msgID == "" {
-		return s.pub.PublishRequest(subject, reply, record)
+		return s.pub.PublishRequest(pl.subject, reply, record)
 	}
 	return s.pub.PublishMsg(&nats.Msg{
-		Subject: subject,
+		Subject: pl.subject,
 		Reply:   reply,
 		Header:  nats.Header{hdrID: []string{msgID}},
 		Data:    record,
@@ -137,8 +167,8 @@ func (s *store) commit(subject string, token uint64, msgID string, record []byte
 
 // subscribe passes every answer to an append and every live copy to these two, each in its order.
 // They must only enqueue.
-func (s *store) subscribe(parts []*partition, acked func(token string, data []byte), live func(*partition, *nats.Msg)) error {
-	sub, err := s.pub.Subscribe(s.acks+"*", func(m *nats.Msg) { acked(m.Subject[len(s.acks):], m.Data) })
+func (s *store) subscribe(parts []*partition, acked func(name string, m *nats.Msg), live func(*partition, *nats.Msg)) error {
+	sub, err := s.pub.Subscribe(s.acks+"*", func(m *nats.Msg) { acked(m.Subject[len(s.acks):], m) })
 	if err == nil {
 		err = sub.SetPendingLimits(-1, -1) // the appends in flight are the limit
 	}
@@ -174,8 +204,10 @@ func (s *store) close() {
 			r.close()
 		}
 	}
-	s.srv.Shutdown()
-	s.srv.WaitForShutdown()
+	if s.srv != nil {
+		s.srv.Shutdown()
+		s.srv.WaitForShutdown()
+	}
 }
 
 // lastSeq is the seq of the newest message that the partition's stream has ever held.

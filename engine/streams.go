@@ -17,6 +17,9 @@ const (
 	metaMinAge      = "parley_min_age"      // the smallest limit of age ever, as a duration
 )
 
+// errFormat says that the streams were made in a way that is not ours to change.
+var errFormat = errors.New("engine: the log was made otherwise")
+
 // never is the limit of a store that has none.
 const never = 1<<63 - 1
 
@@ -40,6 +43,10 @@ func (s *store) prepare(ctx context.Context, p *partition, c *Config) error {
 		if err := p.remember(old.Config.Metadata, c, want.Metadata); err != nil {
 			return err
 		}
+		if c.replicated() && sameLimits(&old.Config, &want) {
+			info = old
+			break
+		}
 		updated, err := s.js.UpdateStream(ctx, want)
 		if err != nil {
 			return fmt.Errorf("update stream %s: %w", p.stream, err)
@@ -58,7 +65,7 @@ func streamConfig(p *partition, c *Config) jetstream.StreamConfig {
 		Storage:            jetstream.FileStorage,
 		Retention:          jetstream.LimitsPolicy,
 		Discard:            jetstream.DiscardOld,
-		Replicas:           1,
+		Replicas:           c.replicas(),
 		MaxMsgsPerSubject:  int64(c.RetainMessages),
 		MaxAge:             max(c.RetainAge, 0),
 		Duplicates:         c.Dedupe,
@@ -71,6 +78,18 @@ func streamConfig(p *partition, c *Config) jetstream.StreamConfig {
 			metaMinAge:      minAge.String(),
 		},
 	}
+}
+
+// sameLimits says that nothing is to be changed: not every node that starts need have the whole
+// cluster agree to that again.
+func sameLimits(is, want *jetstream.StreamConfig) bool {
+	for k, v := range want.Metadata {
+		if is.Metadata[k] != v {
+			return false
+		}
+	}
+	return is.Replicas == want.Replicas && is.MaxMsgsPerSubject == want.MaxMsgsPerSubject &&
+		is.MaxAge == want.MaxAge && is.Duplicates == want.Duplicates
 }
 
 // limits gives the configured retention with no limit as never.
@@ -88,7 +107,7 @@ func limits(c *Config) (messages int64, age time.Duration) {
 // remember checks what is written of earlier starts and carries it into the new metadata.
 func (p *partition) remember(was map[string]string, c *Config, now map[string]string) error {
 	if n := was[metaPartitions]; n != strconv.Itoa(c.Partitions) {
-		return fmt.Errorf("engine: %s was made with %s partitions, not %d: rooms would not be found again", c.Dir, n, c.Partitions)
+		return fmt.Errorf("%w: with %s partitions, not %d: rooms would not be found again", errFormat, n, c.Partitions)
 	}
 	if n, err := strconv.ParseInt(was[metaMinMessages], 10, 64); err == nil {
 		p.minMessages = min(p.minMessages, n)

@@ -12,7 +12,9 @@ func (e *Engine) runSync() {
 		case <-e.ctx.Done():
 			return
 		}
-		e.gather()
+		if e.batches == nil {
+			e.gather()
+		}
 		behind := false
 		for i, p := range e.parts {
 			marks[i] = p.written() // what is written from here on is not of this sync

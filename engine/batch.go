@@ -1,0 +1,276 @@
+package engine
+
+import (
+	"crypto/rand"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"parley"
+)
+
+// Bounds of a batch: JetStream's own of its messages, and bytes that replicas take in at once.
+const (
+	maxBatch      = 1000
+	maxBatchBytes = 4 << 20
+)
+
+// batcher is the committer where messages are replicated: what gathers for a partition while one
+// batch is being committed goes as the next, so that a majority's syncs are shared by many. One
+// batch of a partition is outstanding at a time, since one that has to be sent again must not be
+// overtaken by a later one.
+type batcher struct {
+	engine *Engine
+	queues []*queue
+
+	life string        // distinguishes the ids below from those of other nodes and other lives
+	ids  atomic.Uint64 // given so far
+}
+
+// queue is what waits for its batch. What is in flight bounds it.
+type queue struct {
+	part *partition
+	wake chan struct{} // holds one wish: something waits
+	vote chan struct{} // holds one wish: the partition has another leader
+	acks chan ackedBatch
+
+	mu      sync.Mutex
+	waiting []entry
+}
+
+// entry is an append on its way to the store.
+type entry struct {
+	token   uint64
+	subject string
+	msgID   string // by which the store knows it again; "" = the batch's first such vouches for it
+	own     bool   // msgID is ours: that it is known already is nothing the sender need hear
+	record  []byte
+	due     time.Time // when its outcome has to be told
+}
+
+func newBatcher(e *Engine) *batcher {
+	b := &batcher{engine: e, life: "~" + rand.Text()[:12]}
+	for _, p := range e.parts {
+		b.queues = append(b.queues, &queue{
+			part: p, wake: make(chan struct{}, 1), vote: make(chan struct{}, 1), acks: make(chan ackedBatch, 1),
+		})
+	}
+	return b
+}
+
+// commit implements committer: the order of calls is the order of the partition.
+func (b *batcher) commit(pl place, token uint64, msgID string, record []byte) error {
+	q := b.queues[pl.part.index]
+	one := entry{
+		token: token, subject: pl.subject, msgID: msgID, record: append([]byte(nil), record...),
+		due: time.Now().Add(b.engine.cfg.AppendTimeout),
+	}
+	q.mu.Lock()
+	q.waiting = append(q.waiting, one)
+	q.mu.Unlock()
+	kick(q.wake)
+	return nil
+}
+
+// run commits what waits for one partition, until the engine stops.
+func (b *batcher) run(q *queue) {
+	for {
+		select {
+		case <-q.wake:
+		case <-b.engine.ctx.Done():
+			return
+		}
+		for batch := q.take(); len(batch) > 0 && b.engine.ctx.Err() == nil; batch = q.take() {
+			b.settle(q, batch, false)
+		}
+	}
+}
+
+// take removes the next batch from what waits. An id that is in it already ends it: the store
+// would refuse the whole batch.
+func (q *queue) take() []entry {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n, bytes := 0, 0
+	ids := make(map[string]bool)
+	for n < min(len(q.waiting), maxBatch) {
+		one := &q.waiting[n]
+		bytes += len(one.record)
+		if n > 0 && (bytes > maxBatchBytes || ids[one.msgID]) {
+			break
+		}
+		if one.msgID != "" {
+			ids[one.msgID] = true
+		}
+		n++
+	}
+	batch := q.waiting[:n:n]
+	if q.waiting = q.waiting[n:]; len(q.waiting) == 0 {
+		q.waiting = nil
+	}
+	return batch
+}
+
+// settle brings about an outcome for every entry, in order: it sends the batch until it is known
+// to be stored, or refused, or until its time has run out. unsure: it may be stored already.
+func (b *batcher) settle(q *queue, batch []entry, unsure bool) {
+	batch = b.drop(batch, unsure)
+	if len(batch) == 0 {
+		return
+	}
+	sentinel := b.vouch(batch)
+	for {
+		ack := b.attempt(q, batch)
+		switch ack.verdict {
+		case stored:
+			b.stored(q.part, batch, ack)
+			return
+		case refused:
+			if !unsure {
+				b.fail(batch, errNot.Because(ack.err))
+				return
+			}
+		case repeated:
+			if len(batch) > 1 {
+				b.separate(q, batch, unsure, sentinel)
+				return
+			}
+		case lost:
+			unsure = true
+		case absent:
+		}
+		if !b.pause(q, batch[0].due) {
+			b.giveUp(batch, unsure, ack.err)
+			return
+		}
+	}
+}
+
+// drop leaves out, and fails, what nobody waits for any more.
+func (b *batcher) drop(batch []entry, unsure bool) []entry {
+	now := time.Now()
+	for i := range batch {
+		if now.Before(batch[i].due) {
+			return batch[i:] // those behind are due later
+		}
+		b.giveUp(batch[i:i+1], unsure, errTimeout)
+	}
+	return nil
+}
+
+// vouch gives the first entry that has no id one of ours, and its place, or -1. A batch is stored
+// whole or not at all: that the store knows this id says it of all the others that have none. The
+// store remembers each id for a long time, so there should be few.
+func (b *batcher) vouch(batch []entry) (sentinel int) {
+	for i := range batch {
+		if one := &batch[i]; one.msgID == "" {
+			one.msgID, one.own = b.life+strconv.FormatUint(b.ids.Add(1), tokenBase), true
+		}
+		if batch[i].own {
+			return i
+		}
+	}
+	return -1
+}
+
+// separate settles a batch of which the store knows an id: a sender's that is repeated, or ours,
+// where an attempt whose outcome was not heard has stored it all. Halves keep the order, and find
+// one among a thousand in twenty steps.
+func (b *batcher) separate(q *queue, batch []entry, unsure bool, sentinel int) {
+	if !unsure || sentinel < 0 {
+		half := (len(batch) + 1) / 2
+		b.settle(q, batch[:half], unsure)
+		b.settle(q, batch[half:], unsure)
+		return
+	}
+	for i := range sentinel {
+		b.settle(q, batch[i:i+1], true)
+	}
+	first, ok := b.settleOne(q, batch[sentinel])
+	rest := batch[sentinel+1:]
+	switch {
+	case !ok: // and of the rest nobody knows more
+		b.fail(rest, errUnknown.Because(errTimeout))
+	case first.duplicate:
+		b.stored(q.part, rest, ackedBatch{seq: first.seq + uint64(len(rest))})
+	default:
+		b.settle(q, rest, false)
+	}
+}
+
+// settleOne is settle for one entry, and says what came of it; not ok: that is not known.
+func (b *batcher) settleOne(q *queue, one entry) (ack storeAck, ok bool) {
+	batch := []entry{one}
+	for {
+		a := b.attempt(q, batch)
+		switch a.verdict {
+		case stored:
+			b.stored(q.part, batch, a)
+			return storeAck{a.seq, a.duplicate}, true
+		case refused, lost, repeated, absent:
+		}
+		if !b.pause(q, one.due) {
+			b.giveUp(batch, true, a.err)
+			return storeAck{}, false
+		}
+	}
+}
+
+// stored passes the seqs of a batch on; the last one's is known, and they are contiguous.
+func (b *batcher) stored(p *partition, batch []entry, ack ackedBatch) {
+	if len(batch) == 0 {
+		return
+	}
+	first := ack.seq - uint64(len(batch)) + 1
+	for i := range batch {
+		p.wrote(batch[i].token, storeAck{seq: first + uint64(i), duplicate: ack.duplicate && !batch[i].own})
+	}
+	b.engine.written(p, ack.seq)
+}
+
+// giveUp ends entries whose time has run out.
+func (b *batcher) giveUp(batch []entry, unsure bool, because error) {
+	if unsure {
+		b.fail(batch, errUnknown.Because(because))
+	} else {
+		b.fail(batch, errNoQuorum.Because(because))
+	}
+}
+
+func (b *batcher) fail(batch []entry, err *parley.Error) {
+	for i := range batch {
+		s, ok := b.engine.slots.drop(batch[i].token)
+		if !ok {
+			continue
+		}
+		if err.Message == errUnknown.Message {
+			b.engine.counts.unknown.Add(1)
+		} else {
+			b.engine.counts.refused.Add(1)
+		}
+		b.engine.inflight.Release(s.weight)
+		s.done(parley.Receipt{}, err)
+	}
+}
+
+// retryPause is the time between two attempts; a new leader ends it.
+const retryPause = 20 * time.Millisecond
+
+// pause waits before the next attempt. False: there is no time for one.
+func (b *batcher) pause(q *queue, due time.Time) bool {
+	left := time.Until(due)
+	if left <= 0 {
+		return false
+	}
+	t := time.NewTimer(min(retryPause, left))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return time.Now().Before(due)
+	case <-q.vote:
+		return true
+	case <-b.engine.ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,190 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"parley"
+	"parley/engine"
+	"parley/internal/logtest"
+)
+
+// cluster is three engines of one process that hold a log together.
+type cluster struct {
+	t       testing.TB
+	configs []engine.Config
+	nodes   []*engine.Engine
+}
+
+// freeAddresses gives loopback addresses that nobody listened on a moment ago.
+func freeAddresses(t testing.TB, n int) (all []string) {
+	t.Helper()
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		all = append(all, l.Addr().String())
+	}
+	return all
+}
+
+// newCluster opens three nodes; each is configured as c says.
+func newCluster(t testing.TB, c engine.Config) *cluster {
+	t.Helper()
+	cl := configureCluster(t, c)
+	cl.open(0, 1, 2)
+	return cl
+}
+
+// configureCluster is newCluster with nothing opened yet.
+func configureCluster(t testing.TB, c engine.Config) *cluster {
+	t.Helper()
+	cl := &cluster{t: t, nodes: make([]*engine.Engine, 3)}
+	addresses := freeAddresses(t, 3)
+	for i, a := range addresses {
+		c := c
+		c.Dir = t.TempDir()
+		c.MinFree = -1
+		node := engine.Cluster{Node: fmt.Sprint("n", i+1), Listen: a, Join: addresses}
+		if c.Cluster != nil {
+			node.Secret = c.Cluster.Secret
+		}
+		c.Cluster = &node
+		c.Logger = slog.New(slog.NewTextHandler(t.Output(), nil)).With("node", node.Node)
+		cl.configs = append(cl.configs, c)
+	}
+	t.Cleanup(func() { cl.close(0, 1, 2) })
+	return cl
+}
+
+// open opens these nodes at the same time.
+func (cl *cluster) open(which ...int) {
+	cl.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, i := range which {
+		all.Go(func() {
+			e, err := engine.Open(ctx, cl.configs[i])
+			if err != nil {
+				cl.t.Errorf("open node %d: %v", i, err)
+				return
+			}
+			cl.nodes[i] = e
+		})
+	}
+	all.Wait()
+	if cl.t.Failed() {
+		cl.t.FailNow()
+	}
+}
+
+func (cl *cluster) close(which ...int) {
+	var all sync.WaitGroup
+	for _, i := range which {
+		all.Go(func() {
+			if e := cl.nodes[i]; e != nil {
+				_ = e.Close()
+			}
+		})
+	}
+	all.Wait()
+}
+
+// anywhere is the log as clients see it that each use another node: appends at one, tails at
+// another, reads at the third. What one node has acknowledged, another shows a moment later; so an
+// outcome is passed on when all know of it.
+type anywhere struct {
+	*cluster
+	first int
+}
+
+func (a anywhere) node(i int) *engine.Engine { return a.nodes[(a.first+i)%len(a.nodes)] }
+
+func (a anywhere) Append(ctx context.Context, d parley.Draft, done func(parley.Receipt, error)) error {
+	room := d.Room
+	return a.node(0).Append(ctx, d, func(r parley.Receipt, err error) {
+		go func() {
+			for end := time.Now().Add(20 * time.Second); err == nil && a.behind(room, r.Seq) && time.Now().Before(end); {
+				tick()
+			}
+			done(r, err)
+		}()
+	})
+}
+
+func (a anywhere) behind(room string, seq uint64) bool {
+	for _, e := range a.nodes {
+		if e.Told(room) < seq {
+			return true
+		}
+	}
+	return false
+}
+
+func (a anywhere) Follow(ctx context.Context, room string, deliver func([]*parley.Message)) (uint64, func(), error) {
+	return a.node(1).Follow(ctx, room, deliver)
+}
+
+func (a anywhere) Read(ctx context.Context, room string, after uint64, limit int) (parley.Page, error) {
+	return a.node(2).Read(ctx, room, after, limit)
+}
+
+func (a anywhere) Back(ctx context.Context, room string, before uint64, n int) (uint64, error) {
+	return a.node(1).Back(ctx, room, before, n)
+}
+
+func (a anywhere) Since(ctx context.Context, room string, t time.Time) (uint64, error) {
+	return a.node(0).Since(ctx, room, t)
+}
+
+func (a anywhere) Rooms(ctx context.Context) ([]parley.RoomInfo, error) { return a.node(2).Rooms(ctx) }
+
+func (a anywhere) Ready() error {
+	for _, e := range a.nodes {
+		if err := e.Ready(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestConformanceOfACluster(t *testing.T) {
+	if testing.Short() {
+		t.Skip("each of the suite's tests starts a cluster")
+	}
+	first := 0
+	logtest.Run(t, func(t *testing.T, s logtest.Settings) logtest.Harness {
+		disk := newFaultySync()
+		cl := newCluster(t, engine.Config{
+			RetainMessages: s.RetainMessages,
+			MaxInflight:    s.MaxInflight,
+			Sync:           disk.sync,
+		})
+		t.Cleanup(func() {
+			disk.fail(errors.New("the test is over"))
+			for _, e := range cl.nodes {
+				if s := e.Stats(); s.Unreadable+s.Broke > 0 {
+					t.Errorf("something was amiss: %+v", s)
+				}
+			}
+		})
+		first++
+		return logtest.Harness{Log: anywhere{cl, first}, Tick: tick, Hold: disk.hold, Fail: func(err error) {
+			disk.fail(err)
+			for _, e := range cl.nodes {
+				for e.Ready() == nil {
+					tick()
+				}
+			}
+		}}
+	})
+}

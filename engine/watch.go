@@ -1,0 +1,241 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"parley"
+)
+
+const (
+	watchEvery  = 500 * time.Millisecond
+	watchWithin = time.Second     // bound on what one leader is asked
+	apartAfter  = 3 * time.Second // without a majority for so long, nothing is taken any more
+	watchAtOnce = 16              // leaders asked at a time
+	silentAfter = 3 * time.Second // a replica its leader has not heard for so long is away
+	slowSilent  = 12 * time.Second
+	electedAt   = "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED."
+)
+
+// seen is what was last learned of a partition's replicas. It is never changed.
+type seen struct {
+	leader   string
+	replicas []*jetstream.PeerInfo // the others
+	at       time.Time
+}
+
+// watched is what the watch knows of the partitions.
+type watched struct {
+	kick chan struct{} // holds one wish: a leader has changed
+
+	mu    sync.Mutex
+	by    []seen
+	since time.Time // when some leader last changed
+	whole time.Time // when all partitions last had a leader with a majority
+}
+
+// subscribeVotes has every change of a leader told to the watch and to who waits for that leader.
+func (e *Engine) subscribeVotes(st *store) error {
+	for i, p := range e.parts {
+		sub, err := st.tail.Subscribe(electedAt+p.stream, func(*nats.Msg) {
+			kick(e.batches.queues[i].vote)
+			kick(e.watched.kick)
+		})
+		if err == nil {
+			err = sub.SetPendingLimits(-1, -1)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runWatch asks the partitions' leaders how they are: whether a majority is there, how far they
+// have come, and who they are. What a leader has stored and not republished before it died is
+// found by that.
+func (e *Engine) runWatch() {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-e.watched.kick:
+		case <-e.ctx.Done():
+			return
+		}
+		e.look()
+		e.spread()
+	}
+}
+
+// look asks all leaders once.
+func (e *Engine) look() {
+	st := e.store.Load()
+	found := make([]seen, len(e.parts))
+	turns := make(chan struct{}, watchAtOnce)
+	var all sync.WaitGroup
+	for i, p := range e.parts {
+		turns <- struct{}{}
+		all.Go(func() {
+			defer func() { <-turns }()
+			found[i] = e.lookAt(st, p)
+		})
+	}
+	all.Wait()
+	e.learn(found)
+}
+
+// lookAt asks one leader. The zero value: there is none with a majority.
+func (e *Engine) lookAt(st *store, p *partition) seen {
+	ctx, cancel := context.WithTimeout(e.ctx, watchWithin)
+	defer cancel()
+	stream, err := st.js.Stream(ctx, p.stream)
+	if err != nil {
+		return seen{}
+	}
+	info := stream.CachedInfo()
+	if info.Cluster == nil || info.Cluster.Leader == "" || !e.majority(info.Cluster) {
+		return seen{}
+	}
+	p.found(info.State.LastSeq)
+	e.written(p, info.State.LastSeq)
+	return seen{leader: info.Cluster.Leader, replicas: info.Cluster.Replicas, at: time.Now()}
+}
+
+// majority says whether a leader hears enough of its replicas. One that was cut off goes on for
+// a while as if nothing were.
+func (e *Engine) majority(c *jetstream.ClusterInfo) bool {
+	here := 1
+	for _, r := range c.Replicas {
+		if e.alive(r) {
+			here++
+		}
+	}
+	return here > (len(c.Replicas)+1)/2
+}
+
+func (e *Engine) alive(r *jetstream.PeerInfo) bool {
+	after := silentAfter
+	if e.cfg.Cluster == nil || e.cfg.Cluster.SlowElections {
+		after = slowSilent
+	}
+	return !r.Offline && r.Active < after
+}
+
+// learn takes what a round has shown: a partition with a new leader is checked, and where no
+// majority was found for a while the engine refuses what it is given.
+func (e *Engine) learn(found []seen) {
+	w := &e.watched
+	now := time.Now()
+	checks := false
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	whole := true
+	for i := range found {
+		if found[i].leader == "" {
+			whole = false
+			continue
+		}
+		if w.by[i].leader != found[i].leader {
+			e.parts[i].missed.Store(true)
+			checks = true
+			w.since = now
+		}
+		w.by[i] = found[i]
+	}
+	if checks {
+		kick(e.safetyKick)
+	}
+	if whole {
+		w.whole = now
+	}
+	e.setApart(now.Sub(w.whole))
+}
+
+var errApart = errors.New("some partition has no leader with a majority")
+
+func (e *Engine) setApart(since time.Duration) {
+	var reason *parley.Error
+	if since > apartAfter {
+		reason = errNoQuorum.Because(errApart)
+	}
+	was := e.health.apart.Swap(reason)
+	switch {
+	case was == nil && reason != nil:
+		e.log.Error("too few nodes of the cluster can be reached; nothing is stored until that changes", "since", since)
+	case was != nil && reason == nil:
+		e.log.Info("enough nodes of the cluster can be reached again")
+	}
+}
+
+// prepareAt makes the partition's stream ready and gives its last seq. Where other nodes have to be
+// there for that, it tries for as long as ctx lets it.
+func (s *store) prepareAt(ctx context.Context, p *partition, c *Config) (last uint64, err error) {
+	prepare := func(ctx context.Context) error {
+		if err := s.prepare(ctx, p, c); err != nil {
+			return err
+		}
+		last, err = s.lastSeq(ctx, p)
+		return err
+	}
+	if !c.replicated() {
+		err := prepare(ctx)
+		return last, err
+	}
+	began, told := time.Now(), false
+	for {
+		try, cancel := context.WithTimeout(ctx, 2*time.Second)
+		err := prepare(try)
+		cancel()
+		if err == nil || final(err) {
+			return last, err
+		}
+		if !told && time.Since(began) > 5*time.Second {
+			c.Logger.Warn("waiting for the other nodes of the cluster", "error", err)
+			told = true
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return 0, errors.Join(ctx.Err(), err)
+		}
+	}
+}
+
+// final says that waiting for others does not help.
+func final(err error) bool {
+	if errors.Is(err, errFormat) {
+		return true
+	}
+	var api *jetstream.APIError
+	const noPeers, notClustered, nameTaken = 10005, 10074, 10058
+	waits := []jetstream.ErrorCode{noPeers, nameTaken, codeClusterNotAvailable, codeNotLeader}
+	return errors.As(err, &api) && (api.ErrorCode == notClustered || (api.Code == 400 && !slices.Contains(waits, api.ErrorCode)))
+}
+
+// caughtUp waits until this node's own replicas hold what they should.
+func (e *Engine) caughtUp(ctx context.Context, st *store) error {
+	if st.srv == nil {
+		return nil
+	}
+	for _, p := range e.parts {
+		for st.srv.JetStreamIsStreamAssigned(globalAccount, p.stream) && !st.srv.JetStreamIsStreamCurrent(globalAccount, p.stream) {
+			select {
+			case <-time.After(20 * time.Millisecond):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+	return nil
+}
+
+// globalAccount is where all of ours is.
+const globalAccount = "$G"
