@@ -82,9 +82,43 @@ func (b *batcher) run(q *queue) {
 			return
 		}
 		for batch := q.take(); len(batch) > 0 && b.engine.ctx.Err() == nil; batch = q.take() {
+			began := time.Now()
 			b.settle(q, batch, false)
+			b.gather(q, len(batch), time.Since(began))
 		}
 	}
+}
+
+// What a batch costs hardly depends on its size, and most of those who have just been answered
+// come again at once: the next batch waits a little for them, in proportion to what the last took.
+const (
+	gatherPart = 4 // of the last batch's time is waited at most
+	gatherMost = 2 * time.Millisecond
+)
+
+// gather waits until about as many appends are there as were under way when the last batch ended.
+func (b *batcher) gather(q *queue, settled int, took time.Duration) {
+	want := settled + q.length()
+	if settled == want { // nobody else is here: whoever was answered need not wait for others
+		return
+	}
+	timer := time.NewTimer(min(took/gatherPart, gatherMost))
+	defer timer.Stop()
+	for q.length() < want*3/4 {
+		select {
+		case <-q.wake:
+		case <-timer.C:
+			return
+		case <-b.engine.ctx.Done():
+			return
+		}
+	}
+}
+
+func (q *queue) length() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting)
 }
 
 // take removes the next batch from what waits. An id that is in it already ends it: the store

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"time"
@@ -10,6 +11,10 @@ import (
 // only Dir has none.
 type Config struct {
 	Dir string // the data directory; it has one owner at a time. With URL it is not used
+
+	// Node is this node's name where others share the log, by URL: letters, digits, - and _. With
+	// Cluster it is the one given there.
+	Node string
 
 	// Cluster makes this engine one node of several that hold the log together. Nil: it is alone.
 	Cluster *Cluster
@@ -85,6 +90,12 @@ func (c Config) withDefaults() (Config, error) {
 	orInt(&c.AppendTimeout, defaultTimeout)
 	if c.URL != "" {
 		c.MinFree = -1 // the disk is another's
+		if c.Node == "" {
+			c.Node = rand.Text()
+		}
+	}
+	if c.Cluster != nil {
+		c.Node = c.Cluster.Node
 	}
 	c.RetainMessages, c.RetainAge, c.MinFree = max(c.RetainMessages, -1), max(c.RetainAge, -1), max(c.MinFree, 0)
 	if c.Dedupe == 0 {
@@ -102,6 +113,8 @@ func (c Config) withDefaults() (Config, error) {
 	switch {
 	case c.URL != "" && c.Cluster != nil:
 		return c, fmt.Errorf("engine: a node of a cluster of its own or a client of another one: not both")
+	case c.URL != "" && !nodeName(c.Node):
+		return c, fmt.Errorf("engine: %q is no name of a node: 1 to 64 letters, digits, - and _", c.Node)
 	case c.Dir == "" && c.URL == "":
 		return c, fmt.Errorf("engine: no data directory given")
 	case c.Partitions < 1 || c.Partitions > maxPartitions:

@@ -28,6 +28,7 @@ type Engine struct {
 	inflight *semaphore.Weighted
 	catchers *semaphore.Weighted
 	batches  *batcher // nil on one node alone
+	bus      *bus     // likewise
 
 	// Each does its own locking.
 	store   atomic.Pointer[store]
@@ -103,7 +104,7 @@ func newEngine(c Config, d *disk) *Engine {
 		e.parts = append(e.parts, newPartition(i))
 	}
 	if c.replicated() {
-		e.batches = newBatcher(e)
+		e.batches, e.bus = newBatcher(e), newBus(e)
 		e.watched.kick, e.watched.by = make(chan struct{}, 1), make([]seen, c.Partitions)
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
@@ -139,7 +140,7 @@ func (e *Engine) openStore(ctx context.Context) (lasts []uint64, err error) {
 	}
 	err = st.subscribe(e.parts, e.onAck, e.onLive)
 	if err == nil && e.batches != nil {
-		err = e.subscribeVotes(st)
+		err = errors.Join(e.subscribeVotes(st), e.bus.again(st))
 	}
 	for _, p := range e.parts {
 		var last uint64

@@ -20,6 +20,7 @@ type Stats struct {
 	Unreadable  uint64        // records left out because they could not be decoded
 	Broke       uint64        // write errors of the store
 	Reopened    uint64        // times the store was opened again after one
+	BusLost     uint64        // messages to or from other nodes, not of the log, that were dropped
 
 	InFlight  int // appends without an outcome
 	Following int // rooms with a live tail
@@ -29,6 +30,7 @@ type Stats struct {
 type counters struct {
 	appended, duplicates, refused, unknown, waited, delivered atomic.Uint64
 	syncs, gapFills, safetyFinds, unreadable, broke, reopened atomic.Uint64
+	busLost                                                   atomic.Uint64
 	syncTime                                                  atomic.Int64
 }
 
@@ -40,7 +42,7 @@ func (e *Engine) Stats() Stats {
 		Unknown: c.unknown.Load(), Waited: c.waited.Load(), Delivered: c.delivered.Load(),
 		Syncs: c.syncs.Load(), SyncTime: time.Duration(c.syncTime.Load()),
 		GapFills: c.gapFills.Load(), SafetyFinds: c.safetyFinds.Load(), Unreadable: c.unreadable.Load(),
-		Broke: c.broke.Load(), Reopened: c.reopened.Load(),
+		Broke: c.broke.Load(), Reopened: c.reopened.Load(), BusLost: c.busLost.Load() + e.bus.dropped(),
 		InFlight: e.slots.count(), Following: e.rooms.count(),
 	}
 	for _, p := range e.parts {

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"path/filepath"
 	"sync/atomic"
@@ -24,6 +23,7 @@ type store struct {
 	js    jetstream.JetStream
 	pub   *nats.Conn // appends and their answers
 	tail  *nats.Conn // live copies
+	bus   *nats.Conn // what is not stored, to and from other nodes; nil where there are none
 	quick *reader    // reads by seq and of last messages
 	slow  *reader    // reads that may have to search
 	acks  string     // prefix of the subjects on which appends are answered
@@ -52,7 +52,7 @@ func openStore(ctx context.Context, c *Config, syncAlways bool, broken func(stri
 			return nil, err
 		}
 	}
-	if err := s.connect(user, secret, c.Logger); err != nil {
+	if err := s.connect(user, secret, c); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -107,7 +107,8 @@ func (s *store) start(ctx context.Context, c *Config, syncAlways bool, user *ser
 	return nil
 }
 
-func (s *store) connect(user, secret string, logger *slog.Logger) (err error) {
+func (s *store) connect(user, secret string, c *Config) (err error) {
+	logger := c.Logger
 	dial := func(name string) (*nats.Conn, error) {
 		way := []nats.Option{nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectBufSize(-1)}
 		if s.srv != nil {
@@ -133,6 +134,11 @@ func (s *store) connect(user, secret string, logger *slog.Logger) (err error) {
 	}
 	if s.tail, err = dial("tail"); err != nil {
 		return err
+	}
+	if c.replicated() {
+		if s.bus, err = dial("bus"); err != nil {
+			return err
+		}
 	}
 	if s.js, err = jetstream.New(s.pub); err != nil {
 		return fmt.Errorf("connect to the store: %w", err)
@@ -194,7 +200,7 @@ func (s *store) subscribe(parts []*partition, acked func(name string, m *nats.Ms
 
 // close ends the connections, then the server, and waits for it.
 func (s *store) close() {
-	for _, nc := range []*nats.Conn{s.pub, s.tail} {
+	for _, nc := range []*nats.Conn{s.pub, s.tail, s.bus} {
 		if nc != nil {
 			nc.Close()
 		}
