@@ -21,6 +21,10 @@ type Limits struct {
 	ConnectionsPerUser    int           `yaml:"connections_per_user"`
 	Handshake             time.Duration `yaml:"handshake"`
 
+	// Of an address: new connections, and logins that are refused. Beyond the latter none is tried.
+	ConnectsPerSecond      int `yaml:"connects_per_second"`
+	RefusedLoginsPerSecond int `yaml:"refused_logins_per_second"`
+
 	// Rates, in events a second in the long run, and bursts, in events at once after a rest. A rate
 	// without a burst of its own allows [BurstSeconds] of it at once. 0 = no limit.
 	SendsPerSecond     int `yaml:"sends_per_second"` // of a session
@@ -31,9 +35,13 @@ type Limits struct {
 	HistoryPerSecond   int `yaml:"history_per_second"` // pages, of a session
 	SignalsPerSecond   int `yaml:"signals_per_second"` // of a session
 
-	RoomsPerUser int `yaml:"rooms_per_user"` // rooms a user may create; 0 = no limit
+	RoomsPerUser int `yaml:"rooms_per_user"` // rooms a user may create, here or from elsewhere; 0 = no limit
 	RoomsInAll   int `yaml:"rooms"`          // rooms there may be; 0 = no limit
 	Page         int `yaml:"page"`           // messages of the largest page of history, at most MaxPage
+
+	// Lag is how many bytes a session may be behind in a room and still be served from memory. One
+	// that is further behind is parked: it reads the log, at the pace of its socket.
+	Lag int `yaml:"lag" as:"size"`
 
 	Slow []Slow `yaml:"slow"` // slow mode; the first pattern that fits a room counts
 
@@ -58,11 +66,12 @@ func DefaultLimits() Limits {
 		Message: 64 << 10, Frame: 256 << 10, Inflight: 256, Rooms: 64, Dedupe: 10 * time.Minute,
 
 		Connections: 100_000, ConnectionsPerAddress: 256, ConnectionsPerUser: 64, Handshake: 10 * time.Second,
+		ConnectsPerSecond: 100, RefusedLoginsPerSecond: 5,
 
 		SendsPerSecond: 100, SendsBurst: 1000, UserSendsPerSecond: 200, UserSendsBurst: 2000,
 		JoinsPerSecond: 20, HistoryPerSecond: 20, SignalsPerSecond: 50,
 
-		RoomsPerUser: 1000, RoomsInAll: 200_000, Page: MaxPage,
+		RoomsPerUser: 20_000, RoomsInAll: 200_000, Page: MaxPage, Lag: 4 << 20,
 	}
 }
 
