@@ -26,6 +26,7 @@ var floors = map[string]int{
 	"clients/js":       0,
 	"web":              0,
 	"internal/logtest": 1,
+	"auth":             1,
 	"engine":           1,
 	"wire":             1,
 	"client":           2,
