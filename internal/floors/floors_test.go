@@ -32,6 +32,7 @@ var floors = map[string]int{
 	"engine":            1,
 	"wire":              1,
 	"client":            2,
+	"quota":             2,
 	"room":              2,
 	"session":           3,
 	"transport/sock":    3,
