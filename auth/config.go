@@ -1,6 +1,13 @@
 package auth
 
-import "time"
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"parley"
+)
 
 // Settings is what an Authority goes by: three sections of the configuration file.
 type Settings struct {
@@ -8,7 +15,6 @@ type Settings struct {
 	Anonymous Grants  // of who shows no credential; nil = not given: everything if Auth is nil too, else nothing
 	Revoked   Revoked
 
-	Dir   string           // where relative names of key files begin; "" = the working directory
 	Clock func() time.Time // nil = time.Now
 }
 
@@ -56,4 +62,77 @@ type APIKeyConfig struct {
 type Revoked struct {
 	Users []string `yaml:"users"`
 	Keys  []string `yaml:"keys"` // names of API keys
+}
+
+// SettingError is a mistake in the settings: the user's to mend.
+type SettingError struct {
+	Path string // of the setting, as auth.keys[0].alg
+	Err  error
+}
+
+func (e *SettingError) Error() string { return e.Path + ": " + e.Err.Error() }
+
+// Unwrap gives the mistake.
+func (e *SettingError) Unwrap() error { return e.Err }
+
+// badSetting makes a mistake of an error, in its words for people.
+func badSetting(path string, err error) error {
+	var refusal *parley.Error
+	if errors.As(err, &refusal) {
+		err = errors.New(refusal.Message)
+	}
+	return &SettingError{path, err}
+}
+
+func badSettingf(path, format string, args ...any) error {
+	return &SettingError{path, fmt.Errorf(format, args...)}
+}
+
+// Bounds of what may be configured.
+const (
+	maxKeys    = 16              // keys of tokens: without a kid each is tried
+	maxLeeway  = 5 * time.Minute // more is no difference of clocks
+	minRefresh = 100 * time.Millisecond
+	maxAPIKeys = 10_000
+)
+
+// check finds what does not depend on files.
+func (c *Config) check() error {
+	switch {
+	case len(c.Keys) == 0 && c.JWKS == nil && len(c.APIKeys) == 0:
+		return badSettingf("auth", "without keys, jwks or api_keys nobody could be let in")
+	case c.Leeway < 0 || c.Leeway > maxLeeway:
+		return badSettingf("auth.leeway", "0s to %v, not %v", maxLeeway, c.Leeway)
+	case len(c.Keys) > maxKeys:
+		return badSettingf("auth.keys", "%d keys; there may be %d", len(c.Keys), maxKeys)
+	case len(c.APIKeys) > maxAPIKeys:
+		return badSettingf("auth.api_keys", "%d keys; there may be %d", len(c.APIKeys), maxAPIKeys)
+	case len(c.Keys) == 0 && c.JWKS == nil:
+		return nil
+	case c.Issuer == "":
+		return badSettingf("auth.issuer", "whose tokens are taken: their iss")
+	case c.Audience == "":
+		return badSettingf("auth.audience", "what tokens must be for: one of their aud")
+	case c.JWKS != nil:
+		return c.JWKS.check()
+	}
+	return nil
+}
+
+func (c *JWKSConfig) check() error {
+	if err := checkPublishedAt(c.URL); err != nil {
+		return badSetting("auth.jwks.url", err)
+	}
+	if len(c.Algs) == 0 {
+		return badSettingf("auth.jwks.algs", "which algorithms tokens may use: RS256, ES256, EdDSA")
+	}
+	for _, alg := range c.Algs {
+		if alg == hs256 || !slices.Contains(algs, alg) {
+			return badSettingf("auth.jwks.algs", "RS256, ES256 or EdDSA, not %q", clip(alg))
+		}
+	}
+	if c.Refresh != 0 && c.Refresh < minRefresh {
+		return badSettingf("auth.jwks.refresh", "at least %v, not %v", minRefresh, c.Refresh)
+	}
+	return nil
 }

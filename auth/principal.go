@@ -13,4 +13,6 @@ type Principal struct {
 
 	// Anonymous: no credential was shown. User is empty, Grants are those of everybody.
 	Anonymous bool
+
+	hash string // what an API key was held against: a new one ends the old one's sessions
 }
