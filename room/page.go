@@ -57,8 +57,9 @@ func below(msgs []*parley.Message, before uint64) []*parley.Message {
 	return msgs[:sort.Search(len(msgs), func(i int) bool { return msgs[i].Seq >= before })]
 }
 
-// Rooms lists up to limit rooms behind the one named after, by name, with how many users are here.
-func (h *Hub) Rooms(ctx context.Context, after string, limit int) (list []wire.RoomEntry, more bool, err error) {
+// Rooms lists up to limit rooms that shows lets through, behind the one named after, by name, with
+// how many users are here.
+func (h *Hub) Rooms(ctx context.Context, after string, limit int, shows func(name string) bool) (list []wire.RoomEntry, more bool, err error) {
 	infos, err := h.log.Rooms(ctx)
 	if err != nil {
 		return nil, false, err
@@ -77,7 +78,7 @@ func (h *Hub) Rooms(ctx context.Context, after string, limit int) (list []wire.R
 		}
 	}
 	for name, e := range byName {
-		if name > after {
+		if name > after && shows(name) {
 			list = append(list, e)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -65,6 +66,8 @@ func (p *peer) TryWrite(b []byte) (int, error) {
 
 func (p *peer) WaitWritable() error { return errors.New("it takes all") }
 func (p *peer) Abort()              {}
+func (p *peer) Leave()              {}
+func (p *peer) Addr() net.Addr      { return &net.TCPAddr{} }
 
 // do carries out operations.
 func (p *peer) do(lines ...string) {

@@ -76,6 +76,9 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		seconds := (max(e.Retry, retryAfter) + time.Second - 1) / time.Second
 		w.Header().Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
 	}
+	if status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
 	p := problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: e.Message, Code: e.Code}
 	w.Header().Set("Content-Type", "application/problem+json")
 	write(w, status, p)

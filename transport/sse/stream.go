@@ -45,11 +45,6 @@ func (s *stream) Begin(ctx context.Context) error {
 	defer s.unwatch()
 	q := s.request
 	s.request = nil
-	if q.name != "" {
-		if err := s.session.Do(ctx, &wire.Op{Kind: wire.Hello, Name: q.name}); err != nil {
-			return err
-		}
-	}
 	for i := range q.joins {
 		if err := s.join(ctx, &q.joins[i]); err != nil {
 			s.session.Refuse(nil, err)
@@ -61,7 +56,7 @@ func (s *stream) Begin(ctx context.Context) error {
 }
 
 // errRefused ends a stream that was told why.
-var errRefused = errors.New("refused")
+var errRefused = session.ErrRefused
 
 // join enters a room. A client that breaks off before it has seen a message must come back to the
 // place where it began, so an id comes first wherever that place is known.

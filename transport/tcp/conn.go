@@ -44,13 +44,15 @@ type conn struct {
 	room    string      // a plain client's room; "" until it is shown the lobby
 	watch   *room.Watch // of the lobby, from accept until the first line is decided
 	partial []byte      // of a line that has not ended
+	head    [5]byte     // what came first
+	heads   int         // how much of it
 
 	opened time.Time
 	begun  time.Time // when the first bytes of partial came; zero where there are none
 }
 
 // errRefused ends a connection that was told why.
-var errRefused = errors.New("refused")
+var errRefused = session.ErrRefused
 
 // End implements sock.Handler: what the client began is finished, what is in flight answered.
 func (c *conn) End(ctx context.Context, err error) {
@@ -97,7 +99,7 @@ func (c *conn) Deadline() time.Time {
 		return time.Time{}
 	case c.speech == jsonLines:
 		return c.begun.Add(frameTime)
-	case c.holds() && c.speech == undecided:
+	case c.holds() && (c.speech == undecided || heldAuth(c.partial)):
 		return c.begun.Add(firstLine)
 	case c.holds():
 		return time.Time{}
@@ -107,7 +109,8 @@ func (c *conn) Deadline() time.Time {
 
 // holds says that what was begun must end with a newline: it is no plain line that a pause ends.
 func (c *conn) holds() bool {
-	return c.server.config.Pause < 0 || c.speech == jsonLines || (c.speech == undecided && heldBack(c.partial))
+	return c.server.config.Pause < 0 || c.speech == jsonLines || heldAuth(c.partial) ||
+		c.speech == undecided && heldBack(c.partial)
 }
 
 // Late implements sock.Handler.
@@ -145,6 +148,9 @@ func (c *conn) finishLine(ctx context.Context) error {
 func (c *conn) Take(ctx context.Context, data []byte) error {
 	if c.speech == undecided && len(c.partial) == 0 && isTLS(data) {
 		return c.refuse(errTLS)
+	}
+	if c.claims(data) {
+		return c.refuse(errProxy)
 	}
 	for len(data) > 0 {
 		i := bytes.IndexByte(data, '\n')

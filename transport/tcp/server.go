@@ -23,7 +23,7 @@ type Config struct {
 	Pause time.Duration
 	// Lobby is the room of plain clients; default "lobby".
 	Lobby string
-	// Web is where HTTP is served, to tell those who ask for it here; "" = nowhere.
+	// Web is the URL at which HTTP is served, to tell those who ask for it here; "" = nowhere.
 	Web    string
 	Logger *slog.Logger
 }
@@ -72,11 +72,11 @@ func (s *Server) Stats() Stats {
 }
 
 // Serve accepts connections until the listener is closed, which is no error. Connections go on:
-// Drain ends them.
-func (s *Server) Serve(l *net.TCPListener) error {
+// Drain ends them. The listener is of TCP or a *sock.Listener.
+func (s *Server) Serve(l net.Listener) error {
 	backoff := time.Duration(0)
 	for {
-		nc, err := l.AcceptTCP()
+		nc, err := l.Accept()
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return nil
@@ -95,7 +95,7 @@ func (s *Server) Serve(l *net.TCPListener) error {
 	}
 }
 
-func (s *Server) start(nc *net.TCPConn) {
+func (s *Server) start(nc net.Conn) {
 	c := &conn{server: s, opened: time.Now()}
 	if err := s.conns.Prepare(&c.Conn, nc, c); err != nil {
 		_ = nc.Close()

@@ -38,6 +38,8 @@ type conn struct {
 	taking atomic.Bool // what was read is being carried out, and nothing more is read
 	missed int         // pings without an answer; the heartbeat's
 
+	dismissed atomic.Bool // told to go, and why
+
 	retry atomic.Int64 // ms after which to come back; set before the connection is drained
 	ended bool         // the close frame is queued; touched within Session.Append and Conclude alone
 }
@@ -166,6 +168,12 @@ func (c *conn) WaitWritable() error {
 	return err
 }
 
+// Leave implements session.Conn: the session was told why it ends.
+func (c *conn) Leave() {
+	c.dismissed.Store(true)
+	c.Conn.Leave()
+}
+
 // tell says goodbye to a client before its connection is drained.
 func (c *conn) tell(e *parley.Error) {
 	c.retry.Store(e.Retry.Milliseconds())
@@ -211,6 +219,9 @@ func (c *conn) lastFrame(err error) ([]byte, bool) {
 		c.server.refused.Add(1)
 		c.server.config.Logger.Debug("a client was refused", "session", c.session.ID(), "err", err)
 		return closeFrame(fail.code, fail.reason), true
+	case errors.Is(err, session.ErrRefused), errors.Is(err, io.EOF) && c.dismissed.Load():
+		c.server.refused.Add(1)
+		return closeFrame(policyViolation, "the error frame in front of this says why"), true
 	case errors.Is(err, session.ErrEnd):
 		return closeFrame(normal, ""), true
 	case errors.Is(err, io.EOF) && c.Leaving():

@@ -3,7 +3,6 @@ package ws
 import (
 	"bufio"
 	"encoding/json"
-	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -16,6 +15,9 @@ import (
 	"github.com/gobwas/ws/wsflate"
 
 	"parley"
+	"parley/auth"
+	"parley/session"
+	"parley/transport/sock"
 	"parley/wire"
 )
 
@@ -42,8 +44,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "Upgrade")
 		refuse(w, http.StatusUpgradeRequired, parley.Errorf(parley.BadRequest, "this is where WebSocket is spoken"))
 		return
-	case r.TLS != nil:
-		refuse(w, http.StatusNotImplemented, parley.Errorf(parley.Unavailable, "WebSocket is not served over TLS"))
+	}
+	caller, err := s.caller(r)
+	if err != nil {
+		s.unauthorized(w, err)
 		return
 	}
 	offer := wsflate.Extension{Parameters: wsflate.DefaultParameters}
@@ -63,18 +67,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return // it was told why
 	}
 	_, deflate := offer.Accepted()
-	if err := s.start(nc, rw.Reader, deflate); err != nil {
+	if err := s.start(nc, rw.Reader, deflate, caller); err != nil {
 		s.config.Logger.Error("cannot take a connection", "err", err)
 		_ = nc.Close()
 	}
 }
 
 // start makes a session of a connection whose handshake is done.
-func (s *Server) start(nc net.Conn, in *bufio.Reader, deflate bool) error {
-	tcp, ok := nc.(*net.TCPConn)
-	if !ok {
-		return fmt.Errorf("a %T is no TCP connection", nc)
-	}
+func (s *Server) start(nc net.Conn, in *bufio.Reader, deflate bool, caller *session.Caller) error {
 	c := &conn{server: s}
 	c.parser.limit, c.parser.deflate = s.sessions.Limits.Frame, deflate
 	c.heard.Store(true)
@@ -82,10 +82,13 @@ func (s *Server) start(nc net.Conn, in *bufio.Reader, deflate bool) error {
 		c.early = make([]byte, n)
 		_, _ = in.Read(c.early) // what is buffered is read without fail
 	}
-	if err := s.conns.Prepare(&c.Conn, tcp, c); err != nil {
+	if err := s.conns.Prepare(&c.Conn, nc, c); err != nil {
 		return err
 	}
 	c.session = s.sessions.New(c, wire.WS{Deflate: deflate})
+	if caller != nil {
+		c.session.Be(*caller)
+	}
 	s.beats.add(c)
 	if !s.conns.Start(&c.Conn) {
 		s.beats.remove(c)
@@ -117,6 +120,29 @@ func (s *Server) welcome(r *http.Request) bool {
 		}
 	}
 	return false
+}
+
+// caller finds whose credential the handshake shows; nil where it shows none.
+func (s *Server) caller(r *http.Request) (*session.Caller, error) {
+	credential, err := auth.FromRequest(r, true)
+	if credential == "" || err != nil {
+		return nil, err
+	}
+	c, err := s.sessions.Caller(r.Context(), sock.ClientAddr(r), credential, "")
+	return &c, err
+}
+
+// unauthorized answers a handshake whose credential is no good.
+func (s *Server) unauthorized(w http.ResponseWriter, err error) {
+	e, status := parley.AsError(err), http.StatusBadRequest
+	switch e.Code {
+	case parley.Unauthorized:
+		status = http.StatusUnauthorized
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	case parley.Unavailable, parley.Internal:
+		status = http.StatusServiceUnavailable
+	}
+	refuse(w, status, e)
 }
 
 // refuse answers with a problem (RFC 9457), as the rest of the HTTP interface does.
