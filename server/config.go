@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"parley"
+	"parley/transport/http"
 )
 
 // Config is all that a server can be told; Default gives it whole.
@@ -23,6 +24,7 @@ type Config struct {
 	Open bool   `yaml:"open"` // listen on an address that others can reach, though anyone may do anything
 
 	Hostnames []string `yaml:"hostnames"` // names that HTTP answers to, beside its addresses
+	Origins   []string `yaml:"origins"`   // of other sites' pages that may use HTTP: scheme://host or scheme://host:port
 
 	Retain     Retain        `yaml:"retain"`
 	Dedupe     time.Duration `yaml:"dedupe"`     // how long a repeated id is known
@@ -108,6 +110,9 @@ func (c *Config) Check() error {
 		if !hostname.MatchString(name) {
 			return badConfig("hostname: %q is no host's name: without scheme, port and path", name)
 		}
+	}
+	if _, err := httpapi.ParseOrigins(c.Origins); err != nil {
+		return badConfig("origins: %w", err)
 	}
 	if err := c.checkAddress("tcp", c.TCP); err != nil {
 		return err

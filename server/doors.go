@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 
 	"parley/clients/js"
@@ -71,12 +72,18 @@ func (d *doors) openHTTP() (err error) {
 		return err
 	}
 	d.drains = append(d.drains, d.sse.Drain)
-	if d.ws, err = ws.NewServer(d.sessions, ws.Config{AllowedOrigins: d.config.Hostnames, Logger: d.logger}); err != nil {
+	origins, err := httpapi.ParseOrigins(d.config.Origins)
+	if err != nil {
+		return err
+	}
+	allowed := slices.Concat(d.config.Hostnames, origins)
+	if d.ws, err = ws.NewServer(d.sessions, ws.Config{AllowedOrigins: allowed, Logger: d.logger}); err != nil {
 		return err
 	}
 	d.drains = append(d.drains, d.ws.Drain)
 	d.http = httpapi.NewServer(d.sessions, httpapi.Config{
 		Hostnames: d.config.Hostnames,
+		Origins:   origins,
 		Events:    d.sse,
 		Metrics:   d.metrics(),
 		WebSocket: d.ws,

@@ -48,6 +48,7 @@ Each setting can be given as a flag, in the environment (PARLEY_TCP for --tcp) o
 	f.StringVar(&config.TCP, "tcp", config.TCP, "address for plain lines and JSON lines; port 0 takes a free one")
 	f.StringVar(&config.HTTP, "http", config.HTTP, "address for HTTP; port 0 takes a free one, empty is off")
 	f.StringSliceVar(&config.Hostnames, "hostname", config.Hostnames, "name that HTTP answers to, beside its address (repeatable)")
+	f.StringSliceVar(&config.Origins, "origin", config.Origins, "origin of other sites' pages that may use HTTP, as https://chat.example (repeatable)")
 	f.BoolVar(&config.Open, "open", config.Open, "listen on an address others can reach, with no authentication")
 	f.IntVar(&config.Retain.Messages, "retain-messages", config.Retain.Messages, "messages kept of each room")
 	f.DurationVar(&config.Retain.Age, "retain-age", config.Retain.Age, "age up to which messages are kept")

@@ -112,12 +112,15 @@ func writeFrame(w http.ResponseWriter, frame []byte) {
 	writeJSON(w, http.StatusOK, append([]byte{'{'}, rest...))
 }
 
-// setSafe sets the headers of every answer: what is said here is data, of this moment, for this site.
+// setSafe sets the headers of every answer: what is said here is data, of this moment, for this site
+// unless it is shared with another.
 func setSafe(h http.Header) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	if h.Get("Cross-Origin-Resource-Policy") == "" {
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	}
 	h.Set("Referrer-Policy", "no-referrer")
 }
 

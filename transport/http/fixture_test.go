@@ -31,6 +31,8 @@ type fixture struct {
 	log  *logtest.Memory
 	web  *httpapi.Server
 	addr string
+
+	listed []string // origins
 }
 
 func serve(t *testing.T, config httpapi.Config) *fixture {
@@ -69,7 +71,7 @@ func serve(t *testing.T, config httpapi.Config) *fixture {
 		cancel()
 		<-stopped
 	})
-	return &fixture{t: t, log: log, web: web, addr: l.Addr().String()}
+	return &fixture{t: t, log: log, web: web, addr: l.Addr().String(), listed: config.Origins}
 }
 
 // answer is what came back.
@@ -120,11 +122,33 @@ func (f *fixture) read(method, path string, resp *http.Response) answer {
 			f.t.Errorf("%s %s: a problem without status, code or detail: %s", method, path, b)
 		}
 	}
-	if resp.Header.Get("X-Content-Type-Options") != "nosniff" || resp.Header.Get("Access-Control-Allow-Origin") != "" {
+	if resp.Header.Get("X-Content-Type-Options") != "nosniff" || resp.Header.Get("Vary") != "Origin" {
 		f.t.Errorf("%s %s: headers %v", method, path, resp.Header)
 	}
+	f.checkShared(method+" "+path, resp)
 	checkDocumented(f.t, method, path, resp.StatusCode)
 	return answer{resp.StatusCode, resp.Header, b}
+}
+
+// checkShared sees that an answer is shared with listed origins, and with no others.
+func (f *fixture) checkShared(what string, resp *http.Response) {
+	f.t.Helper()
+	want, policy := "", "same-origin"
+	if origin := resp.Request.Header.Get("Origin"); slices.Contains(f.listed, origin) {
+		want, policy = origin, "cross-origin"
+	}
+	if got := resp.Header.Values("Access-Control-Allow-Origin"); strings.Join(got, " ") != want {
+		f.t.Errorf("%s is shared with %q, want %q", what, got, want)
+	}
+	if got := resp.Header.Get("Access-Control-Expose-Headers"); (got == "Retry-After") != (want != "") {
+		f.t.Errorf("%s exposes %q", what, got)
+	}
+	if got := resp.Header.Get("Cross-Origin-Resource-Policy"); got != policy {
+		f.t.Errorf("%s has the resource policy %q, want %q", what, got, policy)
+	}
+	if got := resp.Header.Get("Access-Control-Allow-Credentials"); got != "" {
+		f.t.Errorf("%s allows credentials: %q", what, got)
+	}
 }
 
 // code is the code of a problem.

@@ -25,6 +25,7 @@ type Events interface {
 // Config is what the HTTP transport can be told. The zero value of a field means its default.
 type Config struct {
 	Hostnames []string // names this server answers to, beside its addresses
+	Origins   []string // of other sites' pages that may use it, as ParseOrigins gives them
 
 	Events    Events       // required
 	Metrics   http.Handler // /metrics; nil = not there
@@ -61,6 +62,7 @@ type Server struct {
 	config      Config
 	logger      *slog.Logger
 	hostnames   map[string]bool
+	origins     map[string]bool
 	crossOrigin *http.CrossOriginProtection
 	http        *http.Server
 
@@ -90,10 +92,13 @@ func NewServer(sessions *session.Server, config Config) *Server {
 	config.fill()
 	s := &Server{
 		sessions: sessions, config: config, logger: config.Logger,
-		hostnames: make(map[string]bool), crossOrigin: http.NewCrossOriginProtection(),
+		hostnames: make(map[string]bool), origins: make(map[string]bool), crossOrigin: http.NewCrossOriginProtection(),
 	}
 	for _, name := range config.Hostnames {
 		s.hostnames[hostOf(name)] = true
+	}
+	for _, origin := range config.Origins {
+		s.origins[origin] = true
 	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -136,6 +141,7 @@ func (s *Server) handler() http.Handler {
 			s.open.Add(-1)
 			s.answers[min(w.status, 599)/100].Add(1)
 		}()
+		s.share(w.Header(), r)
 		if err := s.admit(w, r); err != nil {
 			s.refused.Add(1)
 			setSafe(w.Header())
@@ -187,6 +193,7 @@ func (s *Server) route(methods map[string]func(*Server, http.ResponseWriter, *ht
 		default:
 			w.Header().Set("Allow", allow)
 			if method == http.MethodOptions {
+				s.preflight(w.Header(), r)
 				w.WriteHeader(http.StatusNoContent)
 				return
 			}

@@ -92,8 +92,8 @@ func (s *Server) Stream(w http.ResponseWriter, r *http.Request, rooms []string) 
 		}
 		st.watches = append(st.watches, watch)
 	}
+	setHead(w.Header())
 	if r.Method == http.MethodHead {
-		w.Header().Set("Content-Type", "text/event-stream")
 		return nil
 	}
 	nc, err := take(w)
@@ -107,7 +107,7 @@ func (s *Server) Stream(w http.ResponseWriter, r *http.Request, rooms []string) 
 	}
 	st.session = s.sessions.New(st, wire.SSE{})
 	st.session.Be(caller)
-	st.session.Raw(head) // before a drain can say anything
+	st.session.Raw(head(w.Header())) // before a drain can say anything
 	started := st
 	st = nil
 	if !s.conns.Start(&started.Conn) {
