@@ -68,6 +68,15 @@ func (gs Grants) Check() error {
 	return nil
 }
 
+// String gives the grants one after another, each as ParseGrant reads it.
+func (gs Grants) String() string {
+	parts := make([]string, len(gs))
+	for i, g := range gs {
+		parts[i] = g.String()
+	}
+	return strings.Join(parts, " ")
+}
+
 // Allows says whether all of r may be done in a room; several grants together may do. The name is
 // one that parley.ParseRoom has given. No right at all is never allowed.
 func (gs Grants) Allows(r Right, room string) bool {

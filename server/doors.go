@@ -25,6 +25,7 @@ type doors struct {
 	engine   *engine.Engine
 	hub      *room.Hub
 	logger   *slog.Logger
+	changes  reloader // each part that can change while it runs adds itself to its parts
 
 	lines, pages *net.TCPListener
 	tcp          *tcp.Server
@@ -53,7 +54,7 @@ func (d *doors) open(lines, pages *net.TCPListener) (err error) {
 		}
 	}
 	d.tcp, err = tcp.NewServer(d.sessions, tcp.Config{
-		Pause: pause(d.config.Pause), Web: d.addresses().HTTP, Logger: d.logger,
+		Pause: pause(d.config.Pause), Web: d.url(), Logger: d.logger,
 	})
 	if err != nil {
 		return err
@@ -101,6 +102,14 @@ func (d *doors) addresses() Addresses {
 		a.HTTP = d.pages.Addr().String()
 	}
 	return a
+}
+
+// url is where a browser finds the page, "" = nowhere.
+func (d *doors) url() string {
+	if d.pages == nil {
+		return ""
+	}
+	return "http://" + d.pages.Addr().String()
 }
 
 func (d *doors) serve(f func() error) {

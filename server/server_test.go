@@ -30,7 +30,9 @@ func run(t *testing.T, c server.Config) (server.Addresses, func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended, ready := make(chan error, 1), make(chan server.Addresses, 1)
 	go func() {
-		ended <- server.Run(ctx, c, slog.New(slog.DiscardHandler), func(a server.Addresses) { ready <- a })
+		ended <- server.Run(ctx, c, server.Options{
+			Logger: slog.New(slog.DiscardHandler), Ready: func(a server.Addresses) { ready <- a },
+		})
 	}()
 	t.Cleanup(cancel)
 	select {
@@ -163,7 +165,9 @@ func TestWhatCannotBeServed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := configuration(t)
 			set(&c)
-			err := server.Run(context.Background(), c, slog.New(slog.DiscardHandler), func(server.Addresses) { t.Error("it is ready") })
+			err := server.Run(context.Background(), c, server.Options{
+				Logger: slog.New(slog.DiscardHandler), Ready: func(server.Addresses) { t.Error("it is ready") },
+			})
 			if bad := (*server.ConfigError)(nil); !errors.As(err, &bad) {
 				t.Errorf("%v", err)
 			}
@@ -212,8 +216,8 @@ func TestAddressesInTheFile(t *testing.T) {
 	if err := os.WriteFile(path, []byte("http: 127.0.0.1:9\nhostnames: [chat.example, other.example]\norigins: [https://chat.example]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := server.Default()
-	if err := c.Load(path); err != nil || c.HTTP != "127.0.0.1:9" || len(c.Hostnames) != 2 || len(c.Origins) != 1 {
+	c, err := server.Sources{File: path}.Read()
+	if err != nil || c.HTTP != "127.0.0.1:9" || len(c.Hostnames) != 2 || len(c.Origins) != 1 {
 		t.Errorf("%+v, %v", c, err)
 	}
 }
