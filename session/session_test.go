@@ -45,11 +45,18 @@ type peer struct {
 	changed *sync.Cond
 	got     strings.Builder
 	read    int // bytes of got that want has passed
+	left    chan struct{}
+	leaving sync.Once
+}
+
+func makePeer(t *testing.T) *peer {
+	p := &peer{t: t, left: make(chan struct{})}
+	p.changed = sync.NewCond(&p.mu)
+	return p
 }
 
 func newPeer(t *testing.T, s *session.Server, enc wire.Encoding, name string) *peer {
-	p := &peer{t: t}
-	p.changed = sync.NewCond(&p.mu)
+	p := makePeer(t)
 	p.Session = s.New(p, enc)
 	p.do(`{"op":"hello","name":"` + name + `"}`)
 	t.Cleanup(p.Close)
@@ -66,7 +73,7 @@ func (p *peer) TryWrite(b []byte) (int, error) {
 
 func (p *peer) WaitWritable() error { return errors.New("it takes all") }
 func (p *peer) Abort()              {}
-func (p *peer) Leave()              {}
+func (p *peer) Leave()              { p.leaving.Do(func() { close(p.left) }) }
 func (p *peer) Addr() net.Addr      { return &net.TCPAddr{} }
 
 // do carries out operations.
