@@ -26,6 +26,7 @@ var floors = map[string]int{
 	"clients/js":        0,
 	"web":               0,
 	"audit":             1,
+	"internal/certtest": 1,
 	"internal/logtest":  1,
 	"internal/settings": 1,
 	"auth":              1,
@@ -52,7 +53,7 @@ var (
 	// The engine is the only one who knows NATS; bench drives it as a peer.
 	nats = map[string]bool{"engine": true, "bench": true}
 	// These are for tests alone.
-	forTests = map[string]bool{"internal/logtest": true, "e2e": true, "e2e/browser": true}
+	forTests = map[string]bool{"internal/certtest": true, "internal/logtest": true, "e2e": true, "e2e/browser": true}
 )
 
 type pkg struct {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"parley"
+	"parley/transport/sock"
 )
 
 // statuses are those of the codes.
@@ -138,6 +139,7 @@ func bodyError(err error) error {
 // writer is a http.ResponseWriter that knows its status, and gives away the connection below its guard.
 type writer struct {
 	http.ResponseWriter
+	client net.Addr // as a proxy says; nil: who is at the other end
 	status int
 }
 
@@ -164,8 +166,11 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if w.status == 0 {
 		w.status = http.StatusSwitchingProtocols
 	}
-	if g, ok := nc.(*guard); ok {
-		nc = g.TCPConn
+	if g := unguard(nc); g != nil {
+		nc = g.Conn
+	}
+	if w.client != nil {
+		nc = sock.From(nc, w.client)
 	}
 	return nc, rw, nil
 }

@@ -152,14 +152,14 @@ func TestStreamsAreSharedWithListedOrigins(t *testing.T) {
 	f := serve(t, httpapi.Config{Origins: []string{chat}})
 	for origin, want := range map[string]int{chat: 200, foreign: 403, "": 200} {
 		for _, path := range []string{"/rooms/lobby/events", "/events?room=a&room=b"} {
-			req, err := http.NewRequest(http.MethodGet, "http://"+f.addr+path, nil)
+			req, err := http.NewRequest(http.MethodGet, f.scheme()+"://"+f.addr+path, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if origin != "" {
 				req.Header.Set("Origin", origin)
 			}
-			resp, err := http.DefaultTransport.RoundTrip(req)
+			resp, err := f.client.RoundTrip(req)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -16,14 +17,19 @@ import (
 	"go.uber.org/goleak"
 
 	"parley"
+	"parley/internal/certtest"
 	"parley/internal/logtest"
 	"parley/room"
 	"parley/session"
 	"parley/transport/http"
+	"parley/transport/sock"
 	"parley/transport/sse"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// secure, if not nil, has fixtures speak TLS: tests of TestOverTLS run one by one.
+var secure *certtest.Authority
 
 // fixture is a server on a log in memory.
 type fixture struct {
@@ -33,6 +39,9 @@ type fixture struct {
 	addr string
 
 	listed []string // origins
+
+	listener *sock.Listener
+	client   *http.Transport
 }
 
 func serve(t *testing.T, config httpapi.Config) *fixture {
@@ -57,10 +66,18 @@ func serve(t *testing.T, config httpapi.Config) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
+	f := &fixture{t: t, log: log, web: web, addr: l.Addr().String(), listed: config.Origins, client: new(http.Transport)}
+	f.listener = sock.Listen(l, sock.ListenerConfig{Proxies: config.Proxies, Logger: logger})
+	if secure != nil {
+		f.client.TLSClientConfig = secure.Client()
+		tlsConfig := secure.Server()
+		tlsConfig.NextProtos = []string{"http/1.1"}
+		f.listener = sock.Listen(l, sock.ListenerConfig{TLS: tlsConfig, NotTLS: httpapi.NotTLS, Proxies: config.Proxies, Logger: logger})
+	}
 	served := make(chan error, 1)
-	go func() { served <- web.Serve(l) }()
+	go func() { served <- web.Serve(f.listener) }()
 	t.Cleanup(func() {
-		http.DefaultClient.CloseIdleConnections()
+		f.client.CloseIdleConnections()
 		drain, stop := context.WithTimeout(context.Background(), 5*time.Second)
 		defer stop()
 		web.Drain(drain)
@@ -71,7 +88,7 @@ func serve(t *testing.T, config httpapi.Config) *fixture {
 		cancel()
 		<-stopped
 	})
-	return &fixture{t: t, log: log, web: web, addr: l.Addr().String(), listed: config.Origins}
+	return f
 }
 
 // answer is what came back.
@@ -81,10 +98,17 @@ type answer struct {
 	body   []byte
 }
 
+func (f *fixture) scheme() string {
+	if secure != nil {
+		return "https"
+	}
+	return "http"
+}
+
 // ask makes a request; headers are "Name: value".
 func (f *fixture) ask(method, path, body string, headers ...string) answer {
 	f.t.Helper()
-	req, err := http.NewRequest(method, "http://"+f.addr+path, strings.NewReader(body))
+	req, err := http.NewRequest(method, f.scheme()+"://"+f.addr+path, strings.NewReader(body))
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -94,7 +118,7 @@ func (f *fixture) ask(method, path, body string, headers ...string) answer {
 			req.Host = value
 		}
 	}
-	resp, err := http.DefaultTransport.RoundTrip(req) // no redirects
+	resp, err := f.client.RoundTrip(req) // no redirects
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -182,6 +206,9 @@ func (f *fixture) raw(request string) []int {
 		f.t.Fatal(err)
 	}
 	defer func() { _ = nc.Close() }()
+	if secure != nil {
+		nc = tls.Client(nc, secure.Client())
+	}
 	_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
 	go func() { _, _ = io.Copy(nc, strings.NewReader(request)) }()
 	var statuses []int
@@ -193,8 +220,16 @@ func (f *fixture) raw(request string) []int {
 			}
 			return statuses
 		}
-		_, _ = io.Copy(io.Discard, resp.Body)
+		body, _ := io.ReadAll(resp.Body)
 		_ = resp.Body.Close()
+		var p struct {
+			Status int
+			Code   parley.Code
+		}
+		if resp.StatusCode >= 400 && (json.Unmarshal(body, &p) != nil || p.Status != resp.StatusCode || p.Code == "" ||
+			resp.Header.Get("Content-Type") != "application/problem+json") {
+			f.t.Errorf("%d with %s, no problem: %s", resp.StatusCode, resp.Header, body)
+		}
 		statuses = append(statuses, resp.StatusCode)
 	}
 }

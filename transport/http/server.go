@@ -14,6 +14,7 @@ import (
 
 	"parley"
 	"parley/session"
+	"parley/transport/sock"
 )
 
 // Events answers a request with the events of rooms. An error is returned before anything is
@@ -31,6 +32,9 @@ type Config struct {
 	Metrics   http.Handler // /metrics; nil = not there
 	WebSocket http.Handler // /ws; nil = not there. It checks where a request comes from by itself
 	Page      http.Handler // what is nobody else's; nil = nothing
+
+	// Proxies are believed when they say, in X-Forwarded-For or Forwarded, who their client is.
+	Proxies sock.Proxies
 
 	SlowHead time.Duration // how long the head of a request may take; default 15 s
 	SlowBody time.Duration // likewise its body; default 20 s
@@ -136,6 +140,7 @@ func (s *Server) handler() http.Handler {
 	}
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w := &writer{ResponseWriter: rw}
+		s.identify(w, r)
 		s.open.Add(1)
 		defer func() {
 			s.open.Add(-1)
@@ -151,6 +156,20 @@ func (s *Server) handler() http.Handler {
 		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// hsts has browsers come over TLS alone from now on, for a year.
+const hsts = "max-age=31536000"
+
+// identify finds out where a request comes from, and says how to come back.
+func (s *Server) identify(w *writer, r *http.Request) {
+	if r.TLS != nil {
+		w.Header().Set("Strict-Transport-Security", hsts)
+	}
+	if client := s.config.Proxies.Client(r); client != sock.ClientAddr(r) {
+		w.client = net.TCPAddrFromAddrPort(client)
+		r.RemoteAddr = client.String()
+	}
 }
 
 // admit checks what every request must be.
@@ -221,8 +240,8 @@ func (s *Server) Stats() Stats {
 	return st
 }
 
-// Serve answers requests until Drain. The listener is closed then.
-func (s *Server) Serve(l *net.TCPListener) error {
+// Serve answers requests until Drain. The listener, which is of TCP or a *sock.Listener, is closed then.
+func (s *Server) Serve(l net.Listener) error {
 	addr, ok := l.Addr().(*net.TCPAddr)
 	s.anyAddress.Store(ok && addr.IP.IsUnspecified())
 	if err := s.http.Serve(guards{l}); !errors.Is(err, http.ErrServerClosed) {

@@ -164,12 +164,12 @@ func (s *socket) tryWriteTLS(p []byte) (n int, err error) {
 	}
 	for n < len(p) {
 		m, err := s.tls.Write(p[n:min(len(p), n+sealMost)])
-		n += m
 		if err != nil {
-			return n, err
+			return 0, err
 		}
+		n += m
 		if all, err = s.below.ready(); err != nil {
-			return n, err
+			return 0, err
 		}
 		if !all {
 			break

@@ -107,4 +107,3 @@ func (s *socket) open(nc net.Conn) (err error) {
 	s.held = true // it may have come with the handshake, or with a request
 	return nil
 }
-

@@ -3,6 +3,7 @@ package sse_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -19,14 +20,35 @@ import (
 	"go.uber.org/goleak"
 
 	"parley"
+	"parley/internal/certtest"
 	"parley/internal/logtest"
 	"parley/room"
 	"parley/session"
+	"parley/transport/sock"
 	"parley/transport/sse"
 	"parley/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// secure, if not nil, has fixtures speak TLS: tests of TestOverTLS run one by one.
+var secure *certtest.Authority
+
+// What holds over TCP holds over TLS, where the same bytes come through another socket.
+func TestOverTLS(t *testing.T) {
+	secure = certtest.New(t)
+	defer func() { secure = nil }()
+	for name, test := range map[string]func(*testing.T){
+		"one room":                 TestOneRoom,
+		"several rooms":            TestSeveralRooms,
+		"what cannot be asked for": TestWhatCannotBeAskedFor,
+		"heartbeats":               TestHeartbeatsComeAlsoToWhoSleeps,
+		"drain":                    TestADrainSaysWhenToComeBack,
+		"a reader that stops":      TestAReaderThatStopsMissesNothing,
+	} {
+		t.Run(name, test)
+	}
+}
 
 // fixture is a server of streams on a log in memory.
 type fixture struct {
@@ -58,6 +80,9 @@ func serve(t *testing.T, options logtest.Options, config sse.Config) *fixture {
 		t.Fatal(err)
 	}
 	f.addr = l.Addr().String()
+	if secure != nil {
+		l = sock.Listen(l.(*net.TCPListener), sock.ListenerConfig{TLS: secure.Server(), Logger: config.Logger})
+	}
 	web := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Caller", "said")
 		if err := f.events.Stream(w, r, r.URL.Query()["room"]); err != nil {
@@ -116,6 +141,9 @@ func (f *fixture) open(query string, headers ...string) *stream {
 		f.t.Fatal(err)
 	}
 	f.t.Cleanup(func() { _ = nc.Close() })
+	if secure != nil {
+		nc = tls.Client(nc, secure.Client())
+	}
 	_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
 	request := "GET /?" + query + " HTTP/1.1\r\nHost: x\r\n"
 	for _, h := range headers {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"regexp"
 	"strings"
@@ -171,7 +170,7 @@ func TestDrainSaysGoodbye(t *testing.T) {
 func TestDrainCutsThoseWhoDoNotRead(t *testing.T) {
 	f := startDefault(t)
 	p, _ := f.dial()
-	_ = p.conn.(*net.TCPConn).SetReadBuffer(1024)
+	_ = tcpOf(p.conn).SetReadBuffer(1024)
 	_ = p.conn.SetWriteDeadline(time.Now().Add(time.Second))
 	for flood := bytes.Repeat(ping("x"), 10_000); ; {
 		if _, err := p.conn.Write(flood); err != nil {
@@ -203,7 +202,7 @@ func TestHalfClosedClientIsAnswered(t *testing.T) {
 	f := startDefault(t)
 	p, _ := f.dial()
 	p.write(text(`{"op":"send","room":"r","body":"hi","ref":1}`))
-	if err := p.conn.(*net.TCPConn).CloseWrite(); err != nil {
+	if err := p.conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
 	p.want(`text {"op":"ack","ref":1`, "end")
