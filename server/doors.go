@@ -92,7 +92,17 @@ func (d *doors) openHTTP() (err error) {
 		Logger:    d.logger,
 	})
 	d.drains = append(d.drains, d.http.Drain)
+	d.changes.parts = append(d.changes.parts, d.names)
 	return nil
+}
+
+// names is the part that changes what HTTP answers to, and whose pages it lets in.
+func (d *doors) names(_ context.Context, c *Config) (apply func(), err error) {
+	origins, err := httpapi.ParseOrigins(c.Origins)
+	return func() {
+		d.http.SetNames(c.Hostnames, origins)
+		d.ws.SetOrigins(slices.Concat(c.Hostnames, origins))
+	}, err
 }
 
 // addresses are where clients can come.

@@ -3,6 +3,8 @@ package server
 import (
 	_ "embed"
 	"fmt"
+	"slices"
+	"strings"
 
 	"parley/internal/settings"
 )
@@ -46,12 +48,9 @@ func (s Sources) Read() (*Settled, error) {
 			found.Add(c.set.Put(k.Path, text, "--"+k.Flag()))
 		}
 	}
-	known := make(map[string]bool)
-	for _, m := range found {
-		known[m.Path] = true
-	}
+	unread := found
 	for _, m := range append(c.findings(), c.distrust()...) {
-		if !known[m.Path] && (len(found) == 0 || m.Path != "tcp" && m.Path != "http") { // what is wrong may have been what these need
+		if !hides(unread, m.Path) {
 			found = append(found, c.set.Mistake(m.Path, m.Text))
 		}
 	}
@@ -59,6 +58,19 @@ func (s Sources) Read() (*Settled, error) {
 		return c, &ConfigError{found}
 	}
 	return c, nil
+}
+
+// hides says whether a finding may only follow from values that could not be read: then it is not worth
+// telling.
+func hides(unread settings.Mistakes, path string) bool {
+	if len(unread) == 0 {
+		return false
+	}
+	switch top, _, _ := strings.Cut(path, "."); strings.TrimRight(top, "[]0123456789") {
+	case "tcp", "http", "auth", "anonymous", "revoked": // what is refused there depends on the others
+		return true
+	}
+	return slices.ContainsFunc(unread, func(m settings.Mistake) bool { return m.Path == path })
 }
 
 // Warnings are what is allowed, and most likely not meant.

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"log/slog"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -60,10 +61,14 @@ func (r *reloader) apply(ctx context.Context, c Config) error {
 
 // kept is a new configuration, with what cannot change as it was.
 func kept(old *Config, c Config) Config {
-	now := *old
-	now.Auth, now.Anonymous, now.Revoked = c.Auth, c.Anonymous, c.Revoked
-	now.Limits, now.Hostnames = c.Limits, c.Hostnames
-	return now
+	was, is := reflect.ValueOf(old).Elem(), reflect.ValueOf(&c).Elem()
+	for i := range is.NumField() {
+		key, _, _ := strings.Cut(is.Type().Field(i).Tag.Get("yaml"), ",")
+		if !slices.Contains(changeable, key) {
+			is.Field(i).Set(was.Field(i))
+		}
+	}
+	return c
 }
 
 // fixedChanges are the keys that differ and cannot change.

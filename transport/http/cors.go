@@ -61,11 +61,12 @@ func isASCII(s string) bool {
 // listed gives the request's origin if it is one of those that are listed.
 func (s *Server) listed(r *http.Request) (string, bool) {
 	given := r.Header["Origin"]
-	if len(given) != 1 || len(s.origins) == 0 {
+	origins := s.names.Load().origins
+	if len(given) != 1 || len(origins) == 0 {
 		return "", false
 	}
 	origin := strings.ToLower(given[0])
-	return origin, s.origins[origin]
+	return origin, origins[origin]
 }
 
 var varyOrigin = []string{"Origin"}

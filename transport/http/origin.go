@@ -13,6 +13,23 @@ import (
 // Where nobody has to say who they are, a browser on this machine is the way in for every page it
 // shows: these checks let in only our own.
 
+// names are those the server answers to, and the other sites whose pages it lets in. They do not
+// change: others are other names.
+type names struct{ hosts, origins map[string]bool }
+
+// SetNames changes Config's Hostnames and Origins while the server runs. Origins are as ParseOrigins
+// gives them.
+func (s *Server) SetNames(hostnames, origins []string) {
+	n := &names{hosts: make(map[string]bool), origins: make(map[string]bool)}
+	for _, name := range hostnames {
+		n.hosts[hostOf(name)] = true
+	}
+	for _, origin := range origins {
+		n.origins[origin] = true
+	}
+	s.names.Store(n)
+}
+
 // checkHost refuses a request for a name that is not ours: a page of another site whose name was made
 // to point here (DNS rebinding) is, to the browser, of one origin with us.
 func (s *Server) checkHost(r *http.Request) error {
@@ -20,7 +37,7 @@ func (s *Server) checkHost(r *http.Request) error {
 	local := localAddr(r)
 	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
 	switch {
-	case s.hostnames[host]:
+	case s.names.Load().hosts[host]:
 		return nil
 	case err == nil:
 		// An address cannot be made to point elsewhere. Which ones lead here, a server that listens on

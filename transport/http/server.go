@@ -65,8 +65,7 @@ type Server struct {
 	sessions    *session.Server
 	config      Config
 	logger      *slog.Logger
-	hostnames   map[string]bool
-	origins     map[string]bool
+	names       atomic.Pointer[names]
 	crossOrigin *http.CrossOriginProtection
 	http        *http.Server
 
@@ -96,14 +95,9 @@ func NewServer(sessions *session.Server, config Config) *Server {
 	config.fill()
 	s := &Server{
 		sessions: sessions, config: config, logger: config.Logger,
-		hostnames: make(map[string]bool), origins: make(map[string]bool), crossOrigin: http.NewCrossOriginProtection(),
+		crossOrigin: http.NewCrossOriginProtection(),
 	}
-	for _, name := range config.Hostnames {
-		s.hostnames[hostOf(name)] = true
-	}
-	for _, origin := range config.Origins {
-		s.origins[origin] = true
-	}
+	s.SetNames(config.Hostnames, config.Origins)
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	s.http = &http.Server{

@@ -196,7 +196,7 @@ func (s *Server) welcome(r *http.Request) bool {
 	if strings.EqualFold(u.Host, r.Host) {
 		return true
 	}
-	for _, allowed := range s.config.AllowedOrigins {
+	for _, allowed := range *s.origins.Load() {
 		if strings.EqualFold(allowed, u.Host) || strings.EqualFold(allowed, origins[0]) {
 			return true
 		}
