@@ -117,7 +117,7 @@ is there is never overwritten. With - it goes to stdout.`,
 				_, err := fmt.Fprint(cmd.OutOrStdout(), server.Example)
 				return err
 			}
-			if err := writeNew(file, server.Example); err != nil {
+			if err := writeNew(file, server.Example, 0o644); err != nil {
 				return err
 			}
 			tell(cmd.ErrOrStderr(), "%s is written; parley config check says whether it is right\n", oneLine(file))
@@ -127,8 +127,8 @@ is there is never overwritten. With - it goes to stdout.`,
 }
 
 // writeNew writes a file that is not there yet; one that could not be written whole is removed.
-func writeNew(file, text string) error {
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+func writeNew(file, text string, mode os.FileMode) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		return usagef("%s is there already, and is not overwritten", file)
