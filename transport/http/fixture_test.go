@@ -67,12 +67,12 @@ func serve(t *testing.T, config httpapi.Config) *fixture {
 		t.Fatal(err)
 	}
 	f := &fixture{t: t, log: log, web: web, addr: l.Addr().String(), listed: config.Origins, client: new(http.Transport)}
-	f.listener = sock.Listen(l, sock.ListenerConfig{Proxies: config.Proxies, Logger: logger})
+	f.listener = sock.Listen(l, sock.ListenerConfig{Logger: logger})
 	if secure != nil {
 		f.client.TLSClientConfig = secure.Client()
 		tlsConfig := secure.Server()
 		tlsConfig.NextProtos = []string{"http/1.1"}
-		f.listener = sock.Listen(l, sock.ListenerConfig{TLS: tlsConfig, NotTLS: httpapi.NotTLS, Proxies: config.Proxies, Logger: logger})
+		f.listener = sock.Listen(l, sock.ListenerConfig{TLS: tlsConfig, NotTLS: httpapi.NotTLS, Logger: logger})
 	}
 	served := make(chan error, 1)
 	go func() { served <- web.Serve(f.listener) }()

@@ -33,9 +33,6 @@ type Config struct {
 	WebSocket http.Handler // /ws; nil = not there. It checks where a request comes from by itself
 	Page      http.Handler // what is nobody else's; nil = nothing
 
-	// Proxies are believed when they say, in X-Forwarded-For or Forwarded, who their client is.
-	Proxies sock.Proxies
-
 	SlowHead time.Duration // how long the head of a request may take; default 15 s
 	SlowBody time.Duration // likewise its body; default 20 s
 	Logger   *slog.Logger
@@ -66,6 +63,7 @@ type Server struct {
 	config      Config
 	logger      *slog.Logger
 	names       atomic.Pointer[names]
+	proxies     atomic.Pointer[sock.Proxies]
 	crossOrigin *http.CrossOriginProtection
 	http        *http.Server
 
@@ -98,6 +96,7 @@ func NewServer(sessions *session.Server, config Config) *Server {
 		crossOrigin: http.NewCrossOriginProtection(),
 	}
 	s.SetNames(config.Hostnames, config.Origins)
+	s.SetProxies(nil)
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	s.http = &http.Server{
@@ -155,12 +154,15 @@ func (s *Server) handler() http.Handler {
 // hsts has browsers come over TLS alone from now on, for a year.
 const hsts = "max-age=31536000"
 
+// SetProxies says who is believed when it says, in X-Forwarded-For or Forwarded, who its client is.
+func (s *Server) SetProxies(p sock.Proxies) { s.proxies.Store(&p) }
+
 // identify finds out where a request comes from, and says how to come back.
 func (s *Server) identify(w *writer, r *http.Request) {
 	if r.TLS != nil {
 		w.Header().Set("Strict-Transport-Security", hsts)
 	}
-	if client := s.config.Proxies.Client(r); client != sock.ClientAddr(r) {
+	if client := s.proxies.Load().Client(r); client != sock.ClientAddr(r) {
 		w.client = net.TCPAddrFromAddrPort(client)
 		r.RemoteAddr = client.String()
 	}

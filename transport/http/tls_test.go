@@ -91,7 +91,8 @@ func TestTheClientBehindAProxy(t *testing.T) {
 		"Forwarded":        {sock.Proxies{netip.MustParsePrefix("127.0.0.0/8")}, "Forwarded: for=203.0.113.7", "203.0.113.7"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := serve(t, httpapi.Config{Proxies: tt.proxies, Page: page})
+			f := serve(t, httpapi.Config{Page: page})
+			f.web.SetProxies(tt.proxies)
 			req, err := http.NewRequest("GET", "http://"+f.addr+"/who", nil)
 			if err != nil {
 				t.Fatal(err)

@@ -20,10 +20,7 @@ type ListenerConfig struct {
 	TLS *tls.Config
 	// NotTLS is the answer to a client that does not speak TLS, whose first bytes are given: none if it
 	// waits for us to speak. nil = no answer.
-	NotTLS func(first []byte) []byte
-	// Proxies may say who their client is, with a header of the PROXY protocol in front of all else.
-	Proxies Proxies
-
+	NotTLS    func(first []byte) []byte
 	Handshake time.Duration // how long a client may take to be ready; default 10 s
 	AtOnce    int           // how many may be under way; default 1,024
 	Logger    *slog.Logger
@@ -51,8 +48,9 @@ const (
 // Listener accepts connections and gives them when they are ready: the handshake is done, the proxy has
 // spoken. They are *net.TCPConn or *[Stream]. It is a net.Listener.
 type Listener struct {
-	tcp    *net.TCPListener
-	config ListenerConfig
+	tcp     *net.TCPListener
+	config  ListenerConfig
+	proxies atomic.Pointer[Proxies]
 
 	ready   chan accepted
 	places  chan struct{} // one is taken by each connection that is not ready
@@ -60,8 +58,10 @@ type Listener struct {
 	close   sync.Once
 	running sync.WaitGroup
 
-	mu    sync.Mutex
-	under list.List // of *greeting, the oldest first
+	mu     sync.Mutex
+	under  list.List // of *greeting, the oldest first
+	begun  bool      // run runs
+	closed bool
 
 	handshakes, failed, late, hurried, plain, badHeaders atomic.Int64
 }
@@ -89,14 +89,38 @@ func Listen(tcp *net.TCPListener, config ListenerConfig) *Listener {
 		tcp: tcp, config: config,
 		ready: make(chan accepted), places: make(chan struct{}, config.AtOnce), done: make(chan struct{}),
 	}
-	if !l.bare() {
-		l.running.Go(l.run)
+	l.proxies.Store(new(Proxies))
+	if config.TLS != nil {
+		l.begin()
 	}
 	return l
 }
 
+// SetProxies says who may tell, with a header of the PROXY protocol in front of all else, who its client
+// is. At first nobody may.
+func (l *Listener) SetProxies(p Proxies) {
+	l.proxies.Store(&p)
+	if len(p) > 0 {
+		l.begin()
+	}
+}
+
+// begin has connections made ready, where until now they were ready as they came.
+func (l *Listener) begin() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.begun && !l.closed {
+		l.begun = true
+		l.running.Go(l.run)
+	}
+}
+
 // bare says that connections are ready as they come.
-func (l *Listener) bare() bool { return l.config.TLS == nil && len(l.config.Proxies) == 0 }
+func (l *Listener) bare() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.begun
+}
 
 // Addr implements net.Listener.
 func (l *Listener) Addr() net.Addr { return l.tcp.Addr() }
@@ -106,12 +130,17 @@ func (l *Listener) Secure() bool { return l.config.TLS != nil }
 
 // Accept implements net.Listener.
 func (l *Listener) Accept() (net.Conn, error) {
-	if l.bare() {
+	for l.bare() {
 		c, err := l.tcp.AcceptTCP()
 		if err != nil {
-			return nil, err // not a nil *net.TCPConn in an interface
+			return nil, err
 		}
-		return c, nil
+		if l.bare() {
+			return c, nil
+		}
+		if !l.place() || !l.greet(c) { // proxies were set while it waited
+			_ = c.Close()
+		}
 	}
 	select {
 	case a := <-l.ready:
@@ -128,6 +157,7 @@ func (l *Listener) Close() error {
 		close(l.done)
 		err = l.tcp.Close()
 		l.mu.Lock()
+		l.closed = true
 		for e := l.under.Front(); e != nil; e = e.Next() {
 			_ = e.Value.(*greeting).conn.Close()
 		}
@@ -169,13 +199,25 @@ func (l *Listener) run() {
 			}
 			continue
 		}
-		g := &greeting{c, time.Now()}
-		deadline := g.began.Add(l.config.Handshake)
-		l.mu.Lock()
-		e := l.under.PushBack(g)
-		l.mu.Unlock()
-		l.running.Go(func() { l.greet(g.conn, e, deadline) })
+		if !l.greet(c) {
+			_ = c.Close()
+			<-l.places
+		}
 	}
+}
+
+// greet begins to make a connection ready, at a place that is taken. False: the listener is closed.
+func (l *Listener) greet(c *net.TCPConn) bool {
+	g := &greeting{c, time.Now()}
+	deadline := g.began.Add(l.config.Handshake)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	e := l.under.PushBack(g)
+	l.running.Go(func() { l.finish(c, e, deadline) })
+	return true
 }
 
 // place waits for a place. False: the listener is closed.
@@ -219,8 +261,8 @@ func (l *Listener) hurry() time.Duration {
 	return time.Millisecond
 }
 
-// greet readies a connection and gives it.
-func (l *Listener) greet(c *net.TCPConn, e *list.Element, deadline time.Time) {
+// finish makes a connection ready and gives it.
+func (l *Listener) finish(c *net.TCPConn, e *list.Element, deadline time.Time) {
 	conn, err := l.prepare(c, deadline)
 	if err != nil {
 		l.config.Logger.Debug("a connection was not made ready", "from", c.RemoteAddr().String(), "err", err)
@@ -249,7 +291,7 @@ func (l *Listener) give(a accepted) bool {
 // prepare hears the proxy and shakes hands. A nil connection is one that need not be kept.
 func (l *Listener) prepare(c *net.TCPConn, deadline time.Time) (net.Conn, error) {
 	var client net.Addr
-	if peer, ok := c.RemoteAddr().(*net.TCPAddr); ok && l.config.Proxies.Trusts(peer.AddrPort().Addr()) {
+	if peer, ok := c.RemoteAddr().(*net.TCPAddr); ok && l.proxies.Load().Trusts(peer.AddrPort().Addr()) {
 		var err error
 		if client, err = readHeader(c, time.Now().Add(proxyTime)); err != nil {
 			l.badHeaders.Add(1)

@@ -58,7 +58,8 @@ func TestAListedProxySaysWhoItsClientIs(t *testing.T) {
 				t.Parallel()
 				authority := certtest.New(t)
 				for _, config := range []*tls.Config{nil, authority.Server()} {
-					f := listen(t, sock.ListenerConfig{Proxies: proxies(t, "127.0.0.0/8"), TLS: config})
+					f := listen(t, sock.ListenerConfig{TLS: config})
+					f.listener.SetProxies(proxies(t, "127.0.0.0/8"))
 					nc := f.dialTCP()
 					if chop {
 						for _, b := range tt.header {
@@ -93,7 +94,8 @@ func TestAListedProxySaysWhoItsClientIs(t *testing.T) {
 
 func TestASilentClientOfAListedProxyIsGreeted(t *testing.T) {
 	t.Parallel()
-	f := listen(t, sock.ListenerConfig{Proxies: proxies(t, "127.0.0.1")})
+	f := listen(t, sock.ListenerConfig{})
+	f.listener.SetProxies(proxies(t, "127.0.0.1"))
 	nc := f.dialTCP()
 	if got := f.next().Addr().String(); got != nc.LocalAddr().String() {
 		t.Error(got)
@@ -112,7 +114,8 @@ func TestHeadersThatCannotBeAreRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := listen(t, sock.ListenerConfig{Proxies: proxies(t, "127.0.0.1")})
+			f := listen(t, sock.ListenerConfig{})
+			f.listener.SetProxies(proxies(t, "127.0.0.1"))
 			nc := f.dialTCP()
 			_, _ = nc.Write(h)
 			if got, _ := io.ReadAll(nc); len(got) != 0 {
@@ -129,8 +132,9 @@ func TestHeadersThatCannotBeAreRefused(t *testing.T) {
 // Who is no proxy only claims: the header is data like any other, and the address its own.
 func TestOthersCannotSayWhoTheyAre(t *testing.T) {
 	t.Parallel()
-	for _, config := range []sock.ListenerConfig{{}, {Proxies: proxies(t, "10.0.0.0/8")}} {
-		f := listen(t, config)
+	for _, listed := range []sock.Proxies{nil, proxies(t, "10.0.0.0/8")} {
+		f := listen(t, sock.ListenerConfig{})
+		f.listener.SetProxies(listed)
 		nc := f.dialTCP()
 		h := header(t, 1, "203.0.113.7:4711")
 		_, _ = nc.Write(h)
@@ -177,5 +181,29 @@ func TestForwardedFor(t *testing.T) {
 				t.Errorf("%s, want %s", got, tt.want)
 			}
 		})
+	}
+}
+
+// Who is listed may change while the listener waits for somebody to come.
+func TestProxiesCanBeListedLater(t *testing.T) {
+	t.Parallel()
+	f := listen(t, sock.ListenerConfig{})
+	f.dial()
+	f.listener.SetProxies(proxies(t, "127.0.0.1"))
+	for range 3 {
+		nc := f.dialTCP()
+		if _, err := nc.Write(append(header(t, 2, "203.0.113.7:4711"), "hi"...)); err != nil {
+			t.Fatal(err)
+		}
+		c := f.next()
+		if got := c.read(t, 2); string(got) != "hi" || c.Addr().String() != "203.0.113.7:4711" {
+			t.Errorf("%q from %s", got, c.Addr())
+		}
+	}
+	f.listener.SetProxies(nil)
+	nc := f.dialTCP()
+	_, _ = io.WriteString(nc, "PROXY ")
+	if got := f.next().read(t, 6); string(got) != "PROXY " {
+		t.Errorf("%q", got)
 	}
 }
