@@ -3,6 +3,7 @@ package quota
 import (
 	"context"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"parley"
@@ -15,7 +16,7 @@ type Account struct {
 	addr       netip.Addr
 	near       bool // a client of this machine
 	connection bool // not a single request
-	closed     bool
+	closed     atomic.Bool
 
 	address *party
 	user    *party // the address's until the user is known
@@ -54,7 +55,7 @@ func (q *Quota) Connect(addr netip.Addr) (*Account, error) {
 	}
 	a := q.account(addr, true)
 	t := s.terms(a.near)
-	if a.address = q.parties.hold(partyKey{addr: ours(addr)}, true, t.perAddress); a.address == nil {
+	if a.address = q.parties.hold(partyKey{addr: ours(addr)}, t.perAddress); a.address == nil {
 		q.open.Add(-1)
 		return nil, q.refuse(ConnectionsPerAddress, comeBack, parley.RateLimited, "your address has %d connections, as many as one may have", t.perAddress)
 	}
@@ -66,14 +67,14 @@ func (q *Quota) Connect(addr netip.Addr) (*Account, error) {
 	return a, nil
 }
 
-// Visit opens the account of a single request from addr. Its rates are those of its user, or of its
-// address, since a request has no session to have its own.
+// Visit gives the account of a single request from addr; it need not be closed. Its rates are those of
+// its user, or of its address, since a request has no session to have its own.
 func (q *Quota) Visit(addr netip.Addr) *Account {
 	if q == nil {
 		return nil
 	}
 	a := q.account(addr, false)
-	a.address = q.parties.hold(partyKey{addr: ours(addr)}, false, 0)
+	a.address = q.parties.find(partyKey{addr: ours(addr)})
 	a.user, a.own = a.address, &a.address.own
 	return a
 }
@@ -82,19 +83,16 @@ func (q *Quota) account(addr netip.Addr, connection bool) *Account {
 	return &Account{quota: q, addr: addr, near: addr.Unmap().IsLoopback(), connection: connection}
 }
 
-// Close closes the account. It may be called more than once.
+// Close closes the account. It may be called more than once, and by any goroutine.
 func (a *Account) Close() {
-	if a == nil || a.closed {
+	if a == nil || !a.connection || a.closed.Swap(true) {
 		return
 	}
-	a.closed = true
 	if a.user != a.address {
-		a.quota.parties.release(a.user, a.connection)
+		a.quota.parties.release(a.user)
 	}
-	a.quota.parties.release(a.address, a.connection)
-	if a.connection {
-		a.quota.open.Add(-1)
-	}
+	a.quota.parties.release(a.address)
+	a.quota.open.Add(-1)
 }
 
 // terms are those for a client of this machine, or from elsewhere.
@@ -168,19 +166,22 @@ func (a *Account) Login(user string, known bool) error {
 	if key == a.user.key {
 		return nil
 	}
+	if !a.connection {
+		a.user = a.quota.parties.find(key)
+		a.own = &a.user.own
+		return nil
+	}
 	_, t := a.limits()
 	p := a.address
 	if key != p.key {
-		if p = a.quota.parties.hold(key, a.connection, t.perUser); p == nil {
+		if p = a.quota.parties.hold(key, t.perUser); p == nil {
 			return a.quota.refuse(ConnectionsPerUser, comeBack, parley.RateLimited, "%d sessions are yours, as many as a user may have", t.perUser)
 		}
 	}
 	if a.user != a.address {
-		a.quota.parties.release(a.user, a.connection)
+		a.quota.parties.release(a.user)
 	}
-	if a.user = p; !a.connection {
-		a.own = &p.own
-	}
+	a.user = p
 	return nil
 }
 

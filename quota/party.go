@@ -11,9 +11,7 @@ import (
 type party struct {
 	key partyKey
 
-	// Guarded by its shard's mu.
-	accounts    int // that hold it
-	connections int // of those, the ones that are connections
+	connections int // that hold it; guarded by its shard's mu
 
 	connects, logins bucket // an address's
 	sends            bucket // a user's, over all sessions
@@ -60,12 +58,38 @@ func (p *parties) shard(key partyKey) *partyShard {
 	return &p.shards[maphash.Comparable(p.seed, key)%shards]
 }
 
-// hold finds a party, or makes it, and keeps it until release. A connection is counted: if the party
-// has most already (0 = no limit) there is none.
-func (p *parties) hold(key partyKey, connection bool, most int) *party {
+// find finds a party, or makes it.
+func (p *parties) find(key partyKey) *party {
 	s := p.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.find(key)
+}
+
+// hold finds a party, or makes it, and keeps it for a connection until release. If it has most already
+// (0 = no limit) there is none.
+func (p *parties) hold(key partyKey, most int) *party {
+	s := p.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.find(key)
+	if most > 0 && a.connections >= most {
+		return nil
+	}
+	a.connections++
+	return a
+}
+
+// release lets go of a party.
+func (p *parties) release(a *party) {
+	s := p.shard(a.key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a.connections--
+}
+
+// find finds a party, or makes it. s.mu is held.
+func (s *partyShard) find(key partyKey) *party {
 	a := s.byID[key]
 	if a == nil {
 		if len(s.byID) >= s.next {
@@ -74,25 +98,7 @@ func (p *parties) hold(key partyKey, connection bool, most int) *party {
 		a = &party{key: key}
 		s.byID[key] = a
 	}
-	if connection {
-		if most > 0 && a.connections >= most {
-			return nil
-		}
-		a.connections++
-	}
-	a.accounts++
 	return a
-}
-
-// release lets go of a party.
-func (p *parties) release(a *party, connection bool) {
-	s := p.shard(a.key)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a.accounts--
-	if connection {
-		a.connections--
-	}
 }
 
 // drop forgets parties that nobody holds, in no order, until there is room. s.mu is held.
@@ -101,7 +107,7 @@ func (s *partyShard) drop() {
 		if len(s.byID) <= shardKeeps*3/4 {
 			break
 		}
-		if a.accounts == 0 && a.rooms.Load() == 0 {
+		if a.connections == 0 && a.rooms.Load() == 0 {
 			delete(s.byID, key)
 		}
 	}

@@ -45,16 +45,21 @@ type slow struct {
 	every time.Duration
 }
 
-// New makes a quota. An error is that of Apply.
+// New makes a quota. The error is that of Prepare.
 func New(l parley.Limits) (*Quota, error) {
 	q := &Quota{most: mostConnections(), parties: newParties(), rooms: newRooms(), clocks: newClocks()}
-	return q, q.Apply(l)
+	apply, err := q.Prepare(l)
+	if err != nil {
+		return nil, err
+	}
+	apply()
+	return q, nil
 }
 
-// Apply puts other limits into force, for those who are connected too; after an error nothing has
-// changed. What clients have is not taken away: who has more connections or rooms than is allowed now
-// keeps them.
-func (q *Quota) Apply(l parley.Limits) error {
+// Prepare gives what puts other limits into force, for those who are connected too; the error is that of
+// a pattern of Slow. What clients have is not taken away: who has more connections or rooms than is
+// allowed then keeps them.
+func (q *Quota) Prepare(l parley.Limits) (apply func(), err error) {
 	s := &settings{
 		all: l, connections: int64(l.Connections), signals: paceOf(l.SignalsPerSecond, 0),
 		far: terms{
@@ -73,16 +78,20 @@ func (q *Quota) Apply(l parley.Limits) error {
 	for i, r := range l.Slow {
 		p, err := auth.ParsePattern(r.Rooms)
 		if err != nil {
-			return fmt.Errorf("slow[%d]: %w", i, err)
+			return nil, fmt.Errorf("slow[%d]: %w", i, err)
 		}
 		s.slow = append(s.slow, slow{rooms: p, every: r.Every})
 	}
-	q.settings.Store(s)
-	if l.RoomsInAll > 0 || l.RoomsPerUser > 0 {
-		q.rooms.want()
-	}
-	return nil
+	return func() {
+		q.settings.Store(s)
+		if l.RoomsInAll > 0 || l.RoomsPerUser > 0 {
+			q.rooms.want()
+		}
+	}, nil
 }
 
-// Limits are those in force.
-func (q *Quota) Limits() parley.Limits { return q.settings.Load().all }
+// Limits are those in force. They never change: others are others.
+func (q *Quota) Limits() *parley.Limits { return &q.settings.Load().all }
+
+// Slow says whether there are rooms in slow mode.
+func (q *Quota) Slow() bool { return q != nil && len(q.settings.Load().slow) > 0 }

@@ -41,6 +41,15 @@ func newQuota(t *testing.T, change func(*parley.Limits)) *quota.Quota {
 	return q
 }
 
+func apply(t *testing.T, q *quota.Quota, l parley.Limits) {
+	t.Helper()
+	apply, err := q.Prepare(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply()
+}
+
 func connect(t *testing.T, q *quota.Quota, addr netip.Addr) *quota.Account {
 	t.Helper()
 	a, err := q.Connect(addr)
@@ -249,7 +258,6 @@ func TestRefusedLogins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQuota(t, func(l *parley.Limits) { l.RefusedLoginsPerSecond = 1 })
 		a, b := connect(t, q, far), q.Visit(far)
-		defer b.Close()
 		for range 5 {
 			if err := a.MayLogin(); err != nil {
 				t.Fatal(err)
@@ -277,7 +285,6 @@ func TestRequestsShareARate(t *testing.T) {
 		q := newQuota(t, func(l *parley.Limits) { l.SendsPerSecond, l.SendsBurst = 1, 3 })
 		request := func(user string) error {
 			a := q.Visit(far)
-			defer a.Close()
 			if user != "" {
 				if err := a.Login(user, true); err != nil {
 					t.Fatal(err)
@@ -371,22 +378,18 @@ func TestLimitsChangeForThoseWhoAreHere(t *testing.T) {
 		}
 		l := none()
 		l.SendsPerSecond, l.SendsBurst, l.Slow = 1, 2, []parley.Slow{{Rooms: "**", Every: time.Minute}}
-		if err := q.Apply(l); err != nil {
-			t.Fatal(err)
-		}
+		apply(t, q, l)
 		if err := a.Send("news", false); err != nil {
 			t.Fatal(err)
 		}
 		refused(t, q, a.Send("news", false), parley.RateLimited, quota.SlowMode, true)
 		l.Slow[0].Rooms = "a..b"
-		if err := q.Apply(l); err == nil || !strings.Contains(err.Error(), "slow[0]") {
+		if _, err := q.Prepare(l); err == nil || !strings.Contains(err.Error(), "slow[0]") {
 			t.Errorf("a pattern that is none: %v", err)
 		}
 		refused(t, q, a.Send("news", false), parley.RateLimited, quota.Sends, true)
 		l.Slow, l.SendsPerSecond, l.SendsBurst = nil, 1000, 1000
-		if err := q.Apply(l); err != nil {
-			t.Fatal(err)
-		}
+		apply(t, q, l)
 		if err := errors.Join(a.Send("news", false)); err == nil {
 			t.Error("a bucket that grows is not full at once")
 		}
@@ -592,7 +595,6 @@ func TestMemoryIsBounded(t *testing.T) {
 		if err := errors.Join(a.Login(fmt.Sprint("user-", i), true), a.Send("r", false)); err != nil {
 			t.Fatal(err)
 		}
-		a.Close()
 	}
 	parties, clocks := q.Remembered()
 	if parties > 70_000 || parties < 1000 || clocks > 140_000 || clocks < 1000 {

@@ -52,6 +52,23 @@ func (h *Hub) PageBefore(ctx context.Context, room string, before uint64, limit 
 	}
 }
 
+// Names lists the rooms there are: those that hold messages, and those that are active.
+func (h *Hub) Names(ctx context.Context) ([]string, error) {
+	infos, err := h.log.Rooms(ctx)
+	if err != nil {
+		return nil, err
+	}
+	active := h.active()
+	names := make([]string, 0, len(infos)+len(active))
+	for _, i := range infos {
+		names = append(names, i.Name)
+	}
+	for _, r := range active {
+		names = append(names, r.name) // perhaps for the second time
+	}
+	return names, nil
+}
+
 // below cuts a page off in front of seq before.
 func below(msgs []*parley.Message, before uint64) []*parley.Message {
 	return msgs[:sort.Search(len(msgs), func(i int) bool { return msgs[i].Seq >= before })]

@@ -89,6 +89,7 @@ func (d *doors) openHTTP() (err error) {
 		Metrics:   d.metrics(),
 		WebSocket: d.ws,
 		Page:      web.Handler(js.Source),
+		SlowHead:  d.config.Limits.Handshake,
 		Logger:    d.logger,
 	})
 	d.drains = append(d.drains, d.http.Drain)

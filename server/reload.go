@@ -10,6 +10,7 @@ import (
 	"parley/audit"
 	"parley/auth"
 	"parley/internal/settings"
+	"parley/quota"
 	"parley/session"
 )
 
@@ -84,6 +85,20 @@ func fixedChanges(old, c *Config) []string {
 	}
 	slices.Sort(keys)
 	return keys
+}
+
+// limiting puts other limits into force. Those of Lag and Handshake, and how long a repeated id is known,
+// wait for the next start.
+func limiting(q *quota.Quota) part {
+	return func(_ context.Context, c *Config) (func(), error) {
+		l := c.Limits
+		l.Dedupe = q.Limits().Dedupe
+		apply, err := q.Prepare(l)
+		if err != nil {
+			return nil, badConfig("limits: %w", err)
+		}
+		return apply, nil
+	}
 }
 
 // reopening has the audit log begin a new file where the old one was moved away.

@@ -14,6 +14,7 @@ import (
 	"parley/audit"
 	"parley/auth"
 	"parley/engine"
+	"parley/quota"
 	"parley/room"
 	"parley/session"
 )
@@ -69,13 +70,19 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	defer closing(log.Close, &err)
 
 	hub := room.NewHub(log, room.Config{
-		RetainMessages: c.Retain.Messages, RetainAge: c.Retain.Age, Logger: logger,
+		RetainMessages: c.Retain.Messages, RetainAge: c.Retain.Age, Lag: c.Limits.Lag, Logger: logger,
 	})
 	stopHub := running(func(ctx context.Context) { _ = hub.Run(ctx) })
 	defer stopHub()
 
 	c.Limits.Dedupe = min(c.Dedupe, c.Retain.Age)
-	sessions := &session.Server{Log: log, Hub: hub, Limits: c.Limits, Logger: logger, Auth: authority, Audit: o.Audit}
+	limits, err := quota.New(c.Limits)
+	if err != nil {
+		return badConfig("limits: %w", err)
+	}
+	stopCounting := running(func(ctx context.Context) { _ = limits.Run(ctx, hub.Names) })
+	defer stopCounting()
+	sessions := &session.Server{Log: log, Hub: hub, Quota: limits, Logger: logger, Auth: authority, Audit: o.Audit}
 	stopFollowing, err := follow(sessions)
 	if err != nil {
 		return err
@@ -86,7 +93,7 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	if err := d.open(lines, web); err != nil {
 		return err
 	}
-	d.changes.parts = append(d.changes.parts, trusting(authority, sessions))
+	d.changes.parts = append(d.changes.parts, limiting(limits), trusting(authority, sessions))
 	if at := d.addresses().HTTP; at != c.HTTP && c.HTTP == Default().HTTP {
 		logger.Warn("the usual HTTP port is taken, so another one is used; --http says which", "taken", c.HTTP, "http", at)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"parley"
+	"parley/quota"
 	"parley/wire"
 )
 
@@ -50,7 +51,7 @@ func (s *Session) Do(ctx context.Context, op *wire.Op) error {
 		return ctx.Err()
 	}
 	s.Refuse(op.Ref, err)
-	return nil
+	return calm(ctx, s.account, err)
 }
 
 // send appends a message to its room's log and answers when it is durable. Beyond the bound of
@@ -62,12 +63,10 @@ func (s *Session) send(ctx context.Context, op *wire.Op) error {
 	}
 	d.From, d.Session = s.user, s.id
 	if s.slots == nil {
-		s.slots = make(chan struct{}, s.server.Limits.Inflight)
+		s.slots = make(chan struct{}, s.server.Bounds().Inflight)
 	}
-	select {
-	case s.slots <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := s.slot(ctx); err != nil {
+		return err
 	}
 	if m := s.member(op.Room); m != nil {
 		m.Sends()
@@ -85,6 +84,22 @@ func (s *Session) send(ctx context.Context, op *wire.Op) error {
 		<-s.slots
 	}
 	return err
+}
+
+// slot takes a place among the sends in flight, or waits for one.
+func (s *Session) slot(ctx context.Context) error {
+	select {
+	case s.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	s.server.Quota.Count(quota.Inflight)
+	select {
+	case s.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (s *Session) ping(_ context.Context, op *wire.Op) error {

@@ -8,6 +8,7 @@ import (
 
 	"parley"
 	"parley/auth"
+	"parley/quota"
 	"parley/wire"
 )
 
@@ -120,14 +121,6 @@ func (s *Server) anonymous() *auth.Principal {
 	return s.Auth.Anonymous()
 }
 
-// check finds whose a credential is. Where nobody has to say who they are, it is not looked at.
-func (s *Server) check(ctx context.Context, credential string) (*auth.Principal, error) {
-	if credential == "" || !s.guarded() {
-		return s.anonymous(), nil
-	}
-	return s.Auth.Check(ctx, credential)
-}
-
 // Where grants are in force, a name that was only given bears a mark in front, which no user's has:
 // nobody can look like somebody who has proved it.
 const unproven = "~"
@@ -146,11 +139,17 @@ func (s *Server) called(given string) (string, error) {
 
 // gate lets an operation of the session's pass, or says why not.
 func (s *Session) gate(op *wire.Op) error {
-	err := s.server.permit(s.principal(), op)
-	if err != nil {
+	who := s.principal()
+	if err := s.server.permit(who, op); err != nil {
 		s.server.refused(s.client(), op, err)
+		return err
 	}
-	return err
+	return s.server.charge(s.account, who, op)
+}
+
+// MayJoin says whether the session may join a room, without a trace of the question.
+func (s *Session) MayJoin(name string) bool {
+	return s.server.permit(s.principal(), &wire.Op{Kind: wire.Join, Room: name}) == nil
 }
 
 // Caller is who makes a request.
@@ -158,21 +157,25 @@ type Caller struct {
 	who  *auth.Principal
 	user string // "" = a guest's name, if it becomes a session
 	from netip.AddrPort
+
+	account *quota.Account
 }
 
 // Caller finds who makes a request from an address, by the credential it shows, or by the name it gives: "", or
 // one checked by ParseName.
 func (s *Server) Caller(ctx context.Context, from netip.AddrPort, credential, name string) (Caller, error) {
-	c := Caller{from: from}
+	c := Caller{from: from, account: s.Quota.Visit(from.Addr())}
 	var err error
-	if c.who, err = s.check(ctx, credential); err != nil {
+	if c.who, err = s.login(ctx, c.account, credential); err != nil {
 		s.refused(c.client(), &wire.Op{Kind: wire.Hello}, err)
 		return c, err
 	}
 	if c.user = c.who.User; c.who.Anonymous {
-		c.user, err = s.called(name)
+		if c.user, err = s.called(name); err != nil {
+			return c, err
+		}
 	}
-	return c, err
+	return c, c.account.Login(c.user, !c.who.Anonymous)
 }
 
 // Permit says whether a caller may do what it asks for; the error is what it is told.

@@ -22,7 +22,7 @@ func (s *Session) hello(ctx context.Context, op *wire.Op) error {
 	if err := s.identify(ctx, op); err != nil {
 		return err
 	}
-	w := wire.Welcome{User: s.user, Session: s.id, Limits: s.server.Limits}
+	w := wire.Welcome{User: s.user, Session: s.id, Limits: *s.server.Bounds()}
 	s.out.Reply(func(enc wire.Encoding, dst []byte) []byte { return enc.Welcome(dst, op.Ref, w) })
 	return nil
 }
@@ -31,7 +31,7 @@ func (s *Session) identify(ctx context.Context, op *wire.Op) error {
 	was := s.principal()
 	who, err := was, error(nil)
 	if op.Token != "" {
-		who, err = s.server.check(ctx, op.Token)
+		who, err = s.server.login(ctx, s.account, op.Token)
 	}
 	switch {
 	case err == nil && closed(who):
@@ -45,6 +45,9 @@ func (s *Session) identify(ctx context.Context, op *wire.Op) error {
 		return err
 	case who.Anonymous && op.Name != "":
 		name, err := s.server.called(op.Name)
+		if err == nil {
+			err = s.account.Login(name, false)
+		}
 		if err != nil {
 			return err
 		}
@@ -52,6 +55,9 @@ func (s *Session) identify(ctx context.Context, op *wire.Op) error {
 	case !who.Anonymous && !was.Anonymous && was.User != who.User:
 		return parley.Errorf(parley.Conflict, "this session is %s's: connect again to be somebody else", was.User)
 	case !who.Anonymous:
+		if err := s.account.Login(who.User, true); err != nil {
+			return err
+		}
 		s.user = who.User
 	}
 	s.out.Rename(s.user, s.enc)
@@ -59,13 +65,17 @@ func (s *Session) identify(ctx context.Context, op *wire.Op) error {
 	return nil
 }
 
-// Be makes the session one of a caller's, who has been found before there was a session.
+// Be makes the session one of a caller's, who has been found before there was a session. It ends at once
+// if the caller has too many.
 func (s *Session) Be(c Caller) {
 	if c.user != "" {
 		s.user = c.user
 	}
 	s.out.Rename(s.user, s.enc)
 	s.actFor(c.who)
+	if err := s.account.Login(s.user, !c.who.Anonymous); err != nil {
+		s.dismiss(parley.AsError(err))
+	}
 }
 
 // principal is whom the session acts for.

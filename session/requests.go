@@ -7,6 +7,7 @@ import (
 
 	"parley"
 	"parley/auth"
+	"parley/quota"
 	"parley/room"
 	"parley/wire"
 )
@@ -16,7 +17,7 @@ import (
 
 // Send stores one message of a caller's and returns when it is durable, with the id it has.
 func (s *Server) Send(ctx context.Context, c Caller, op *wire.Op) (id string, r parley.Receipt, err error) {
-	if err := s.Permit(c, op); err != nil {
+	if err := s.Admit(ctx, c, op); err != nil {
 		return "", r, err
 	}
 	return s.store(ctx, c.user, op)
@@ -46,8 +47,9 @@ func (s *Server) store(ctx context.Context, from string, op *wire.Op) (id string
 
 // draft makes of a send what the log is given, but for who sends it.
 func (s *Server) draft(op *wire.Op) (parley.Draft, error) {
-	if len(op.Body) > s.Limits.Message {
-		return parley.Draft{}, parley.Errorf(parley.TooLarge, "a body has at most %d bytes; this one has %d", s.Limits.Message, len(op.Body))
+	if most := s.Bounds().Message; len(op.Body) > most {
+		s.Quota.Count(quota.Message)
+		return parley.Draft{}, parley.Errorf(parley.TooLarge, "a body has at most %d bytes; this one has %d", most, len(op.Body))
 	}
 	d := parley.Draft{Room: op.Room, ID: op.ID, Retry: op.ID != "", Type: op.Type, Body: op.Body}
 	if d.ID == "" {
@@ -58,7 +60,7 @@ func (s *Server) draft(op *wire.Op) (parley.Draft, error) {
 
 // Page gives the page that a history asks for.
 func (s *Server) Page(ctx context.Context, c Caller, op *wire.Op) (parley.Page, error) {
-	if err := s.Permit(c, op); err != nil {
+	if err := s.Admit(ctx, c, op); err != nil {
 		return parley.Page{}, err
 	}
 	return s.page(ctx, op)
@@ -78,7 +80,7 @@ func (s *Server) page(ctx context.Context, op *wire.Op) (parley.Page, error) {
 
 // Rooms gives the rooms that a listing asks for, of those that the caller may see.
 func (s *Server) Rooms(ctx context.Context, c Caller, op *wire.Op) (list []wire.RoomEntry, more bool, err error) {
-	if err := s.Permit(c, op); err != nil {
+	if err := s.Admit(ctx, c, op); err != nil {
 		return nil, false, err
 	}
 	return s.rooms(ctx, c.who, op)
@@ -121,8 +123,8 @@ func TooManyRooms(most int) error {
 }
 
 // Members names some of the users in the room that is asked for, and counts all.
-func (s *Server) Members(c Caller, op *wire.Op) (users []string, count int, err error) {
-	if err := s.Permit(c, op); err != nil {
+func (s *Server) Members(ctx context.Context, c Caller, op *wire.Op) (users []string, count int, err error) {
+	if err := s.Admit(ctx, c, op); err != nil {
 		return nil, 0, err
 	}
 	users, count = s.members(op)

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"parley"
+	"parley/quota"
 	"parley/room"
 	"parley/wire"
 )
@@ -49,7 +50,8 @@ func (s *Session) enter(ctx context.Context, j room.Joining) error {
 	if s.member(j.Room) != nil {
 		return parley.Errorf(parley.Conflict, "you are in %s already", j.Room)
 	}
-	if n := s.count(); n >= s.server.Limits.Rooms {
+	if n := s.count(); n >= s.server.Bounds().Rooms {
+		s.server.Quota.Count(quota.RoomsPerSession)
 		return parley.Errorf(parley.Conflict, "you are in %d rooms, as many as a session may be in: leave one first", n)
 	}
 	m, err := s.server.Hub.Join(ctx, s.out, j)

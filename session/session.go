@@ -15,6 +15,7 @@ import (
 	"parley"
 	"parley/audit"
 	"parley/auth"
+	"parley/quota"
 	"parley/room"
 	"parley/wire"
 )
@@ -23,11 +24,12 @@ import (
 type Server struct {
 	Log    parley.Log
 	Hub    *room.Hub
-	Limits parley.Limits
+	Limits parley.Limits // where there is no Quota
 	Logger *slog.Logger
 
 	Auth  *auth.Authority // who may do what; nil = anyone may do anything
 	Audit *audit.Log      // who came and what they did; nil = none
+	Quota *quota.Quota    // what each may take, and the limits in force; nil = no rates
 
 	sessions register // where grants are in force
 	refusals meter
@@ -54,7 +56,7 @@ type Session struct {
 
 	user    string
 	slots   chan struct{} // one for each send in flight; made at the first send
-	signals *pace         // made at the first signal
+	account *quota.Account
 
 	mu      sync.Mutex      // what is here, others change too when what is granted changes
 	who     *auth.Principal // whom it acts for
@@ -78,7 +80,7 @@ func (s *Server) New(conn Conn, enc wire.Encoding) *Session {
 	if s.guarded() {
 		ss.user = unproven + ss.user
 		s.sessions.add(ss)
-		if limit := s.Limits.Handshake; closed(ss.who) && limit > 0 {
+		if limit := s.Bounds().Handshake; closed(ss.who) && limit > 0 {
 			ss.timer = time.AfterFunc(limit, func() { ss.dismiss(errSilent) })
 		}
 	}
@@ -170,4 +172,5 @@ func (s *Session) Close() {
 		s.server.Audit.Ended(s.client(), why)
 	}
 	s.out.Close()
+	s.account.Close()
 }

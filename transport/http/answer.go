@@ -74,8 +74,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		s.logger.Error("request failed", "err", err)
 	}
 	if e.Code == parley.Unavailable || e.Code == parley.RateLimited {
-		seconds := (max(e.Retry, retryAfter) + time.Second - 1) / time.Second
-		w.Header().Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
+		w.Header().Set("Retry-After", seconds(e.Retry))
 	}
 	if status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", "Bearer")
@@ -83,6 +82,11 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p := problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: e.Message, Code: e.Code}
 	w.Header().Set("Content-Type", "application/problem+json")
 	write(w, status, p)
+}
+
+// seconds is when to come back, as Retry-After has it.
+func seconds(retry time.Duration) string {
+	return strconv.FormatInt(int64((max(retry, retryAfter)+time.Second-1)/time.Second), 10)
 }
 
 // write answers with a value as JSON.

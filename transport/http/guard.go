@@ -14,8 +14,11 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"parley"
+	"parley/quota"
+	"parley/session"
 	"parley/transport/sock"
 )
 
@@ -27,6 +30,8 @@ import (
 // one goroutine at a time. TLS, if there is any, is below it.
 type guard struct {
 	net.Conn
+	account  *quota.Account
+	quota    *quota.Quota
 	doubtful atomic.Bool // a head had more than one length, or one that cannot be
 
 	line    []byte // of the head, as far as it has come and matters
@@ -48,18 +53,44 @@ func (g secureGuard) ConnectionState() tls.ConnectionState {
 }
 
 // guards is a listener whose connections are guarded.
-type guards struct{ net.Listener }
+type guards struct {
+	net.Listener
+	sessions *session.Server
+}
 
+// Accept implements net.Listener. Connections that are not let in are answered here.
 func (l guards) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		account, err := l.sessions.Connect(c.RemoteAddr())
+		if err != nil {
+			turnAway(c, err)
+			continue
+		}
+		g := &guard{Conn: c, account: account, quota: l.sessions.Quota}
+		if s, ok := c.(*sock.Stream); ok && s.ConnectionState() != nil {
+			return secureGuard{g}, nil
+		}
+		return g, nil
 	}
-	g := &guard{Conn: c}
-	if s, ok := c.(*sock.Stream); ok && s.ConnectionState() != nil {
-		return secureGuard{g}, nil
-	}
-	return g, nil
+}
+
+// turnAway answers a connection that is not let in, whatever it would ask for, and closes it. An empty
+// socket takes these few bytes at once.
+func turnAway(c net.Conn, err error) {
+	e := parley.AsError(err)
+	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = c.Write(rawProblem(statuses[e.Code], e.Code, e.Message, "Retry-After: "+seconds(e.Retry)))
+	_ = c.Close()
+}
+
+// Close implements net.Conn. It is not called where the connection was given away.
+func (g *guard) Close() error {
+	g.account.Close()
+	return g.Conn.Close()
 }
 
 // unguard gives the guard of what a guards has accepted, nil of anything else.
@@ -77,7 +108,8 @@ func unguard(c net.Conn) *guard {
 type guardKey struct{}
 
 func withGuard(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, guardKey{}, unguard(c))
+	g := unguard(c)
+	return context.WithValue(quota.NewContext(ctx, g.account), guardKey{}, g)
 }
 
 func guardOf(ctx context.Context) *guard {
@@ -99,6 +131,7 @@ func (g *guard) Read(p []byte) (int, error) {
 	g.watch(p[:n])
 	if errors.Is(err, os.ErrDeadlineExceeded) && g.begun && !g.answers {
 		g.answers = true
+		g.quota.Count(quota.Handshake)
 		_, _ = g.Conn.Write(rawProblem(http.StatusRequestTimeout, parley.BadRequest, "the head of the request did not come in time"))
 	}
 	return n, err
@@ -134,15 +167,19 @@ func ownProblem(status int, text string) []byte {
 }
 
 // rawProblem is a whole answer, the last one of its connection.
-func rawProblem(status int, code parley.Code, detail string) []byte {
+func rawProblem(status int, code parley.Code, detail string, fields ...string) []byte {
 	body, err := json.Marshal(problem{
 		Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail, Code: code,
 	})
 	if err != nil {
 		panic(err) // no problem cannot be encoded
 	}
+	head := ""
+	for _, f := range fields {
+		head += f + "\r\n"
+	}
 	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\nX-Content-Type-Options: nosniff\r\n"+
-		"Content-Length: %d\r\nConnection: close\r\n\r\n%s", status, http.StatusText(status), len(body), body)
+		"Content-Length: %d\r\nConnection: close\r\n%s\r\n%s", status, http.StatusText(status), len(body), head, body)
 }
 
 // NotTLS is what a client is told that does not speak TLS at an address where HTTP is served over it.

@@ -115,9 +115,10 @@ func typeOf(contentType string) parley.Type {
 // readBody reads the whole body, within the limit and in time. JSON is measured when it is compact;
 // before, it has as much room as a frame.
 func (s *Server) readBody(w http.ResponseWriter, r *http.Request, t parley.Type) ([]byte, error) {
-	limit := s.sessions.Limits.Message
+	bounds := s.sessions.Bounds()
+	limit := bounds.Message
 	if t == parley.JSON {
-		limit = max(limit, s.sessions.Limits.Frame)
+		limit = max(limit, bounds.Frame)
 	}
 	if r.ContentLength > int64(limit) {
 		w.Header().Set("Connection", "close")
@@ -190,7 +191,7 @@ func (s *Server) members(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	users, count, err := s.sessions.Members(caller, &op)
+	users, count, err := s.sessions.Members(r.Context(), caller, &op)
 	if err != nil {
 		return err
 	}

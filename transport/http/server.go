@@ -240,7 +240,7 @@ func (s *Server) Stats() Stats {
 func (s *Server) Serve(l net.Listener) error {
 	addr, ok := l.Addr().(*net.TCPAddr)
 	s.anyAddress.Store(ok && addr.IP.IsUnspecified())
-	if err := s.http.Serve(guards{l}); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.http.Serve(guards{l, s.sessions}); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve HTTP: %w", err)
 	}
 	return nil

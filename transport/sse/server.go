@@ -11,6 +11,7 @@ import (
 
 	"parley"
 	"parley/auth"
+	"parley/quota"
 	"parley/session"
 	"parley/transport/sock"
 	"parley/wire"
@@ -68,7 +69,7 @@ func (s *Server) Stats() Stats {
 // error, before anything is written, is the caller's to answer. Otherwise the connection is taken
 // from net/http: the caller returns.
 func (s *Server) Stream(w http.ResponseWriter, r *http.Request, rooms []string) error {
-	q, err := parseRequest(r, rooms, &s.sessions.Limits)
+	q, err := parseRequest(r, rooms, s.sessions.Bounds())
 	if err != nil {
 		return err
 	}
@@ -83,7 +84,7 @@ func (s *Server) Stream(w http.ResponseWriter, r *http.Request, rooms []string) 
 		}
 	}()
 	for i := range q.joins { // what cannot be joined is found now, when it can be answered
-		if err := s.sessions.Permit(caller, &q.joins[i]); err != nil {
+		if err := s.sessions.Admit(r.Context(), caller, &q.joins[i]); err != nil {
 			return err
 		}
 		watch, err := s.sessions.Hub.Watch(r.Context(), q.joins[i].Room)
@@ -100,12 +101,15 @@ func (s *Server) Stream(w http.ResponseWriter, r *http.Request, rooms []string) 
 	if err != nil {
 		return err
 	}
+	account := quota.FromContext(r.Context())
 	if err := s.conns.Prepare(&st.Conn, nc, st); err != nil {
 		_ = nc.Close()
+		account.Close()
 		s.logger.Warn("cannot take a connection over", "err", err)
 		return nil
 	}
 	st.session = s.sessions.New(st, wire.SSE{})
+	st.session.Charge(account)
 	st.session.Be(caller)
 	st.session.Raw(head(w.Header())) // before a drain can say anything
 	started := st

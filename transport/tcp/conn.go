@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"parley"
+	"parley/quota"
 	"parley/room"
 	"parley/session"
 	"parley/transport/sock"
@@ -17,7 +18,6 @@ import (
 // Times of a connection.
 const (
 	showAfter  = 300 * time.Millisecond // a silent client is shown the lobby
-	firstLine  = 10 * time.Second       // a first line that was begun must end
 	frameTime  = 60 * time.Second       // likewise a JSON frame
 	finishTime = 5 * time.Second        // the last answers must be written
 )
@@ -99,8 +99,11 @@ func (c *conn) Deadline() time.Time {
 		return time.Time{}
 	case c.speech == jsonLines:
 		return c.begun.Add(frameTime)
-	case c.holds() && (c.speech == undecided || heldAuth(c.partial)):
-		return c.begun.Add(firstLine)
+	case c.handshaking():
+		if limit := c.server.sessions.Bounds().Handshake; limit > 0 {
+			return c.begun.Add(limit)
+		}
+		return time.Time{}
 	case c.holds():
 		return time.Time{}
 	}
@@ -113,12 +116,20 @@ func (c *conn) holds() bool {
 		c.speech == undecided && heldBack(c.partial)
 }
 
+// handshaking says that a line is begun which may say who the client is, or what it speaks.
+func (c *conn) handshaking() bool {
+	return c.holds() && (c.speech == undecided || heldAuth(c.partial))
+}
+
 // Late implements sock.Handler.
 func (c *conn) Late(ctx context.Context) error {
 	switch {
 	case len(c.partial) == 0:
 		return c.showLobby(ctx)
 	case c.holds():
+		if c.handshaking() {
+			c.server.sessions.Quota.Count(quota.Handshake)
+		}
 		return c.refuse(parley.Errorf(parley.BadRequest, "a line was begun and not ended"))
 	}
 	return c.finishLine(ctx)
@@ -190,7 +201,7 @@ func (c *conn) limit(head, data []byte) int {
 	if len(head) == 0 {
 		head = data
 	}
-	limits := &c.server.sessions.Limits
+	limits := c.server.sessions.Bounds()
 	if c.speech == jsonLines || (c.speech == undecided && len(head) > 0 && head[0] == '{') {
 		return limits.Frame
 	}
@@ -198,6 +209,7 @@ func (c *conn) limit(head, data []byte) int {
 }
 
 func (c *conn) tooLong() error {
+	c.server.sessions.Quota.Count(quota.Frame)
 	return c.refuse(parley.Errorf(parley.TooLarge, "a line has at most %d bytes", c.limit(c.partial, nil)))
 }
 

@@ -96,13 +96,27 @@ func (s *Server) Serve(l net.Listener) error {
 }
 
 func (s *Server) start(nc net.Conn) {
+	account, err := s.sessions.Connect(nc.RemoteAddr())
+	if err != nil {
+		turnAway(nc, err)
+		return
+	}
 	c := &conn{server: s, opened: time.Now()}
 	if err := s.conns.Prepare(&c.Conn, nc, c); err != nil {
 		_ = nc.Close()
+		account.Close()
 		return
 	}
 	c.session = s.sessions.New(c, wire.TextBare{})
+	c.session.Charge(account)
 	s.conns.Start(&c.Conn)
+}
+
+// turnAway closes a connection that is not let in. An empty socket takes these few bytes at once.
+func turnAway(nc net.Conn, err error) {
+	_ = nc.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = nc.Write(wire.TextBare{}.Error(nil, nil, parley.AsError(err)))
+	_ = nc.Close()
 }
 
 // Drain tells every client that the server goes away, lets what is in flight be answered, and

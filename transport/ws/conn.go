@@ -11,6 +11,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"parley"
+	"parley/quota"
 	"parley/session"
 	"parley/transport/sock"
 	"parley/wire"
@@ -189,6 +190,7 @@ func (c *conn) tell(e *parley.Error) {
 func (c *conn) End(ctx context.Context, err error) {
 	c.server.beats.remove(c)
 	if errors.Is(err, errTooBig) {
+		c.server.sessions.Quota.Count(quota.Frame)
 		c.session.Refuse(nil, parley.Errorf(parley.TooLarge, "a message has at most %d bytes", c.parser.limit))
 	}
 	last, ok := c.lastFrame(err)

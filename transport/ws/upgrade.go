@@ -17,6 +17,7 @@ import (
 
 	"parley"
 	"parley/auth"
+	"parley/quota"
 	"parley/session"
 	"parley/transport/sock"
 	"parley/wire"
@@ -46,7 +47,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, parley.Errorf(parley.BadRequest, "WebSocket needs HTTP/1.1").Because(err))
 		return
 	}
-	if err := s.start(nc, rw.Reader, answer(r, extensions), deflate, caller); err != nil {
+	if err := s.start(nc, rw.Reader, answer(r, extensions), deflate, caller, quota.FromContext(r.Context())); err != nil {
 		s.config.Logger.Error("cannot take a connection", "err", err)
 		_ = nc.Close()
 	}
@@ -150,24 +151,27 @@ func answer(r *http.Request, extensions string) []byte {
 }
 
 // start makes a session of a connection, whose handshake it answers.
-func (s *Server) start(nc net.Conn, in *bufio.Reader, answer []byte, deflate bool, caller *session.Caller) error {
+func (s *Server) start(nc net.Conn, in *bufio.Reader, answer []byte, deflate bool, caller *session.Caller, account *quota.Account) error {
 	c := &conn{server: s}
-	c.parser.limit, c.parser.deflate = s.sessions.Limits.Frame, deflate
+	c.parser.limit, c.parser.deflate = s.sessions.Bounds().Frame, deflate
 	c.heard.Store(true)
 	if n := in.Buffered(); n > 0 {
 		c.early = make([]byte, n)
 		_, _ = in.Read(c.early) // what is buffered is read without fail
 	}
 	if err := s.conns.Prepare(&c.Conn, nc, c); err != nil {
+		account.Close()
 		return err
 	}
 	// An empty socket takes these few bytes at once, or never.
 	if n, err := c.TryWrite(answer); err != nil || n < len(answer) {
 		_ = nc.Close()
+		account.Close()
 		s.config.Logger.Debug("a client went during the handshake", "err", err)
 		return nil
 	}
 	c.session = s.sessions.New(c, wire.WS{Deflate: deflate})
+	c.session.Charge(account)
 	if caller != nil {
 		c.session.Be(*caller)
 	}
@@ -221,6 +225,9 @@ func (s *Server) unauthorized(w http.ResponseWriter, err error) {
 	case parley.Unauthorized:
 		status = http.StatusUnauthorized
 		w.Header().Set("WWW-Authenticate", "Bearer")
+	case parley.RateLimited:
+		status = http.StatusTooManyRequests
+		w.Header().Set("Retry-After", strconv.Itoa(int(e.Retry.Seconds())+1))
 	case parley.Unavailable, parley.Internal:
 		status = http.StatusServiceUnavailable
 	}
