@@ -55,7 +55,7 @@ func serve(ctx context.Context, sources server.Sources, stderr io.Writer) (err e
 	}
 	logger := newLogger(stderr, config.Log)
 	for _, w := range config.Warnings() {
-		logger.Warn(w)
+		logger.Warn("the configuration is most likely not what is meant", "warning", w)
 	}
 	log, err := audit.Open(config.AuditTo(), config.Log, stderr, logger)
 	if err != nil {
@@ -101,7 +101,7 @@ func reloads(ctx context.Context, sources server.Sources, logger *slog.Logger) (
 				continue
 			}
 			for _, w := range config.Warnings() {
-				logger.Warn(w)
+				logger.Warn("the configuration is most likely not what is meant", "warning", w)
 			}
 			select {
 			case configs <- config.Config:

@@ -100,7 +100,7 @@ func (l *loader) decodeScalar(path string, v reflect.Value, f field, n *yaml.Nod
 		return
 	}
 	tag := n.ShortTag()
-	err := error(nil)
+	var err error
 	switch {
 	case tag == "!!null":
 		err = errNoValue
@@ -196,5 +196,5 @@ func kindOf(n *yaml.Node) string {
 	case yaml.SequenceNode:
 		return "a list"
 	}
-	return fmt.Sprintf("%q", n.Value)
+	return "one value" // which may be a secret that was put into the wrong place
 }

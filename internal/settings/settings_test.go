@@ -124,7 +124,7 @@ func TestMistakesSayWhereAndWhatWouldBeRight(t *testing.T) {
 		"no value":                   {"age:\n", "p.yml:1: age: no value is given"},
 		"a truth for a text":         {"data: true\n", "p.yml:1: data: a text, not true; with quotes it is one"},
 		"a list for a value":         {"age: [1s]\n", "p.yml:1: age: one value, not a list"},
-		"a value for a section":      {"limits: 5\n", `p.yml:1: limits: keys and their values, not "5"`},
+		"a value for a section":      {"limits: 5\n", `p.yml:1: limits: keys and their values, not one value`},
 		"a section for a list":       {"hostnames: {a: b}\n", "p.yml:1: hostnames: a list, not keys and their values"},
 		"a list at the top":          {"- a\n", "p.yml:1: keys and their values, not a list"},
 		"no YAML":                    {"open: true\nlimits: [\n", "p.yml:2: no YAML: did not find expected node content"},
