@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"parley"
@@ -154,10 +157,8 @@ func saidOf(err error) string {
 // warnings are what is allowed, and most likely not meant.
 func (c *Config) warnings() settings.Mistakes {
 	var f findings
+	f.secrets(c)
 	if c.Auth != nil {
-		for i, k := range c.Auth.Keys {
-			f.readable(fmt.Sprintf("auth.keys[%d].secret_file", i), k.SecretFile)
-		}
 		f.need(!c.Open, "open", "it has no effect, since auth says who may do what")
 		f.need(!isPublic(c.TCP) && (c.HTTP == "" || !isPublic(c.HTTP)), "tcp", "others can reach it without TLS: tokens and messages travel so that anyone between can read them")
 	}
@@ -167,13 +168,20 @@ func (c *Config) warnings() settings.Mistakes {
 	return settings.Mistakes(f)
 }
 
-// readable warns of a secret that others on this machine can read.
-func (f *findings) readable(path, file string) {
-	if file == "" {
-		return
+// secretFile is the last part of the keys that name files with a secret in them.
+var secretFile = regexp.MustCompile(`[._](secret|key)_file$`)
+
+// secrets warns of secrets that others on this machine can read.
+func (f *findings) secrets(c *Config) {
+	values := settings.New(c).Shown()
+	for _, path := range slices.Sorted(maps.Keys(values)) {
+		file := values[path].Value
+		if !secretFile.MatchString(path) || strings.HasSuffix(path, "public_key_file") || file == "" {
+			continue
+		}
+		info, err := os.Stat(file)
+		f.need(err != nil || info.Mode().Perm()&0o004 == 0, path, "everyone on this machine can read %s; chmod 600 makes it yours alone", file)
 	}
-	info, err := os.Stat(file)
-	f.need(err != nil || info.Mode().Perm()&0o004 == 0, path, "everyone on this machine can read %s; chmod 600 makes it yours alone", file)
 }
 
 // AuditTo is where the audit log goes, as audit.Open takes it.

@@ -176,10 +176,10 @@ func TestEnvironment(t *testing.T) {
 	}
 
 	variables = map[string]string{
-		"PARLEY_AGE": "long", "PARLEY_PASSWORD": "x", "PARLEY_PASSWORD_FILE": file, "PARLEY_DATA_FILE": "nowhere",
+		"PARLEY_AGE": "long", "PARLEY_OPEN": "yes", "PARLEY_PASSWORD": "x", "PARLEY_PASSWORD_FILE": file, "PARLEY_DATA_FILE": "nowhere",
 	}
 	err := settings.New(defaults()).Environment(lookup)
-	for _, part := range []string{"PARLEY_AGE: a duration", "PARLEY_PASSWORD: is set, and so is PARLEY_PASSWORD_FILE", "PARLEY_DATA_FILE: open nowhere"} {
+	for _, part := range []string{"PARLEY_AGE: a duration", `PARLEY_OPEN: true or false, not "yes"`, "PARLEY_PASSWORD: is set, and so is PARLEY_PASSWORD_FILE", "PARLEY_DATA_FILE: open nowhere"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%v has no %q", err, part)
 		}
@@ -189,7 +189,7 @@ func TestEnvironment(t *testing.T) {
 func TestLaterSettingsTakeThePlaceOfEarlierOnes(t *testing.T) {
 	c := defaults()
 	s := settings.New(c)
-	if err := errors.Join(s.Load(write(t, "hostnames: [a, b]\nopen: true\n")), s.Put("hostnames", "c", "--hostname"), s.Put("open", "false", "--open")); err != nil {
+	if err := errors.Join(s.Load(write(t, "hostnames: [a, b]\nopen: true\n")), s.Put("hostnames", "c", "--hostname"), s.Put("open", "0", "PARLEY_OPEN"), s.Put("open", "false", "--open")); err != nil {
 		t.Fatal(err)
 	}
 	if len(c.Hostnames) != 1 || c.Open || s.Origin("hostnames[0]") != "--hostname" {
