@@ -50,6 +50,8 @@ func (c *Config) findings() settings.Mistakes {
 	}
 	_, err := httpapi.ParseOrigins(c.Origins)
 	f.need(err == nil, "origins", "%s", saidOf(err))
+	f = append(f, c.tlsFindings()...)
+	f = append(f, c.proxyFindings()...)
 	f.limits(&c.Limits)
 	f.address("tcp", c.TCP, c.guarded() || c.Open)
 	if c.HTTP != "" {
@@ -160,8 +162,9 @@ func (c *Config) warnings() settings.Mistakes {
 	f.secrets(c)
 	if c.Auth != nil {
 		f.need(!c.Open, "open", "it has no effect, since auth says who may do what")
-		f.need(!isPublic(c.TCP) && (c.HTTP == "" || !isPublic(c.HTTP)), "tcp", "others can reach it without TLS: tokens and messages travel so that anyone between can read them")
+		f.need(c.secure() || !isPublic(c.TCP) && (c.HTTP == "" || !isPublic(c.HTTP)), "tcp", "others can reach it without TLS: tokens and messages travel so that anyone between can read them")
 	}
+	f.readable("tls.key", c.TLS.Key)
 	for i, g := range c.Anonymous {
 		f.need(g.May&(auth.Moderate|auth.Admin) == 0, fmt.Sprintf("anonymous[%d].may", i), "anybody at all may moderate or administer")
 	}

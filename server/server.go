@@ -23,6 +23,8 @@ import (
 type Addresses struct {
 	TCP  string
 	HTTP string // "" = nowhere
+
+	SecureTCP, SecureHTTP bool // TLS is spoken there
 }
 
 // Options are what Run is given beside the configuration.

@@ -126,10 +126,17 @@ func welcome(config *server.Config, a server.Addresses, took time.Duration) stri
 		fmt.Fprintf(&b, "http %s\n", a.HTTP)
 	}
 	host, port, _ := net.SplitHostPort(near(a.TCP))
-	fmt.Fprintf(&b, "\n     nc %s %s\n     parley chat%s\n", host, port, serverFlag(near(a.TCP)))
+	if a.SecureTCP {
+		fmt.Fprintf(&b, "\n     openssl s_client -quiet -connect %s:%s\n     parley chat --server tls://%s\n", host, port, near(a.TCP))
+	} else {
+		fmt.Fprintf(&b, "\n     nc %s %s\n     parley chat%s\n", host, port, serverFlag(near(a.TCP)))
+	}
 	if a.HTTP != "" {
-		web := near(a.HTTP)
-		fmt.Fprintf(&b, "     http://%s/\n     curl -d hi http://%s/rooms/lobby\n     curl -N http://%s/rooms/lobby/events\n", web, web, web)
+		web := "http://" + near(a.HTTP)
+		if a.SecureHTTP {
+			web = "https://" + near(a.HTTP)
+		}
+		fmt.Fprintf(&b, "     %s/\n     curl -d hi %s/rooms/lobby\n     curl -N %s/rooms/lobby/events\n", web, web, web)
 	}
 	fmt.Fprintf(&b, "\n%s\n", config.Access())
 	return b.String()

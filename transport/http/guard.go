@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -250,4 +251,26 @@ func (g *guard) endLine() {
 func (g *guard) endHead() {
 	g.body, g.length, g.lengths = g.length, 0, 0
 	g.begun, g.answers, g.blind = false, true, g.chunks
+}
+
+// ToTLS sends who asks for a page of one of the hosts over plain HTTP to where it is served over TLS.
+// Whoever sends something is not sent on: it has been read on its way already.
+func ToTLS(hosts []string, port int) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := hostOf(r.Host)
+		known := slices.ContainsFunc(hosts, func(name string) bool { return hostOf(name) == host })
+		w.Header().Set("Connection", "close")
+		if !known || r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Content-Type", "application/problem+json")
+			write(w, http.StatusBadRequest, problem{
+				Type: "about:blank", Title: http.StatusText(http.StatusBadRequest), Status: http.StatusBadRequest,
+				Detail: "HTTP is served over TLS: the URL begins with https", Code: parley.BadRequest,
+			})
+			return
+		}
+		if port != 443 {
+			host = net.JoinHostPort(host, strconv.Itoa(port))
+		}
+		http.Redirect(w, r, "https://"+host+r.URL.RequestURI(), http.StatusPermanentRedirect)
+	})
 }
