@@ -164,7 +164,6 @@ func (c *Config) warnings() settings.Mistakes {
 		f.need(!c.Open, "open", "it has no effect, since auth says who may do what")
 		f.need(c.secure() || !isPublic(c.TCP) && (c.HTTP == "" || !isPublic(c.HTTP)), "tcp", "others can reach it without TLS: tokens and messages travel so that anyone between can read them")
 	}
-	f.readable("tls.key", c.TLS.Key)
 	for i, g := range c.Anonymous {
 		f.need(g.May&(auth.Moderate|auth.Admin) == 0, fmt.Sprintf("anonymous[%d].may", i), "anybody at all may moderate or administer")
 	}
@@ -172,7 +171,7 @@ func (c *Config) warnings() settings.Mistakes {
 }
 
 // secretFile is the last part of the keys that name files with a secret in them.
-var secretFile = regexp.MustCompile(`[._](secret|key)_file$`)
+var secretFile = regexp.MustCompile(`[._](secret|key)_file$|^tls\.key$`)
 
 // secrets warns of secrets that others on this machine can read.
 func (f *findings) secrets(c *Config) {
