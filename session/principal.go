@@ -104,6 +104,11 @@ func (s *Session) actFor(who *auth.Principal) {
 	s.mu.Unlock()
 	s.granted(who)
 	s.expel()
+	if !who.Anonymous { // it may have been revoked since it was checked, and before it stood here to be found
+		if _, err := s.server.Auth.Renew(who); err != nil {
+			s.dismiss(parley.AsError(err))
+		}
+	}
 }
 
 var (
