@@ -15,6 +15,8 @@ type party struct {
 
 	connects, logins bucket // an address's
 	sends            bucket // a user's, over all sessions
+	joins, history   bucket // likewise
+	operations       bucket // likewise
 	own              own    // in a session's stead, for single requests
 	rooms            atomic.Int64
 }

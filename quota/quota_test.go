@@ -123,7 +123,7 @@ func TestThisMachinesClientsAreLetAlone(t *testing.T) {
 		for range 50 {
 			a := login(t, q, netip.MustParseAddr(addr), "ada")
 			for range 10 {
-				if err := errors.Join(a.Send("r", false), a.Join("r"), a.Read()); err != nil {
+				if err := errors.Join(a.Send("r", false), a.Join("r"), a.Read(1)); err != nil {
 					t.Fatalf("%s: %v", addr, err)
 				}
 			}
@@ -144,7 +144,7 @@ func TestRatesOfASession(t *testing.T) {
 	}{
 		"sends":   {quota.Sends, func(l *parley.Limits) { l.SendsPerSecond, l.SendsBurst = 2, 10 }, func(a *quota.Account) error { return a.Send("r", true) }},
 		"joins":   {quota.Joins, func(l *parley.Limits) { l.JoinsPerSecond = 2 }, func(a *quota.Account) error { return a.Join("r") }},
-		"history": {quota.History, func(l *parley.Limits) { l.HistoryPerSecond = 2 }, (*quota.Account).Read},
+		"history": {quota.History, func(l *parley.Limits) { l.HistoryPerSecond = 2 }, func(a *quota.Account) error { return a.Read(50) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -438,6 +438,70 @@ func TestWhoIsRefusedAgainAndAgainIsReadSlower(t *testing.T) {
 	})
 }
 
+func TestWhoDoesTooMuchIsReadSlower(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQuota(t, func(l *parley.Limits) { l.OperationsPerSecond = 10 })
+		a := login(t, q, far, "ada")
+		began := time.Now()
+		for range 150 { // 50 at once, and 10 a second
+			if err := a.Operate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(began); took < 9*time.Second || took > 11*time.Second {
+			t.Errorf("150 operations took %v", took)
+		}
+		if q.Met()[quota.Operations] != 100 {
+			t.Errorf("%d are counted", q.Met()[quota.Operations])
+		}
+		var wg sync.WaitGroup
+		began = time.Now()
+		for range 20 { // of one user, which has four sessions' worth
+			b := login(t, q, other, "ada")
+			wg.Go(func() {
+				for range 40 {
+					_ = b.Operate(t.Context())
+				}
+			})
+		}
+		wg.Wait()
+		if took := time.Since(began); took < 10*time.Second || took > 20*time.Second {
+			t.Errorf("800 operations of one user took %v", took)
+		}
+		bob := login(t, q, other, "bob")
+		began = time.Now()
+		if err := bob.Operate(t.Context()); err != nil || time.Since(began) > 0 {
+			t.Errorf("another user waited for %v: %v", time.Since(began), err)
+		}
+	})
+}
+
+func TestLargePagesCountForSeveral(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQuota(t, func(l *parley.Limits) { l.HistoryPerSecond = 10 }) // 50 at once, of 50 messages
+		a, b := login(t, q, far, "ada"), login(t, q, far, "bob")
+		if err := errors.Join(a.Read(1000), a.Read(1000), a.Read(500)); err != nil {
+			t.Error(err)
+		}
+		err := a.Read(1000)
+		refused(t, q, err, parley.RateLimited, quota.History, true)
+		time.Sleep(parley.AsError(err).Retry)
+		if err := a.Read(1000); err != nil {
+			t.Error(err)
+		}
+		for range 50 {
+			if err := b.Read(50); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := b.Read(1); err == nil {
+			t.Error("a small page costs nothing")
+		}
+	})
+}
+
 func TestPagesAreCut(t *testing.T) {
 	t.Parallel()
 	q := newQuota(t, func(l *parley.Limits) { l.Page = 20 })
@@ -455,7 +519,7 @@ func TestNoQuotaNoLimit(t *testing.T) {
 		t.Fatal(a, err)
 	}
 	ok, err := a.Signal()
-	if err := errors.Join(err, a.Login("ada", true), a.MayLogin(), a.Send("r", false), a.Join("r"), a.Read(), a.Calm(t.Context())); err != nil || !ok || a.Page(7) != 7 {
+	if err := errors.Join(err, a.Login("ada", true), a.MayLogin(), a.Send("r", false), a.Join("r"), a.Read(1), a.Operate(t.Context()), a.Calm(t.Context())); err != nil || !ok || a.Page(7) != 7 {
 		t.Error(err, ok)
 	}
 	a.LoginRefused()

@@ -117,6 +117,7 @@ func (f *findings) limits(l *parley.Limits) {
 		{"joins_per_second", l.JoinsPerSecond, 0, most},
 		{"history_per_second", l.HistoryPerSecond, 0, most},
 		{"signals_per_second", l.SignalsPerSecond, 0, most},
+		{"operations_per_second", l.OperationsPerSecond, 0, most},
 		{"rooms_per_user", l.RoomsPerUser, 0, most},
 		{"rooms", l.RoomsInAll, 0, most},
 	} {

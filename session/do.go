@@ -30,7 +30,7 @@ var handlers = map[wire.Kind]func(*Session, context.Context, *wire.Op) error{
 // buffer: nothing of it is kept. The error is ErrEnd,
 // ErrRefused or ctx's.
 func (s *Session) Do(ctx context.Context, op *wire.Op) error {
-	if err := s.out.Ready(ctx); err != nil {
+	if err := s.Paced(ctx); err != nil {
 		return err
 	}
 	handle, ok := handlers[op.Kind]

@@ -114,8 +114,14 @@ func (s *Session) Use(enc wire.Encoding) {
 	s.out.Rename(s.user, enc)
 }
 
-// Paced waits while too many answers are unread: for a transport that answers without Do.
-func (s *Session) Paced(ctx context.Context) error { return s.out.Ready(ctx) }
+// Paced waits while the session has too many answers unread, or does too much: for a transport that
+// answers without Do.
+func (s *Session) Paced(ctx context.Context) error {
+	if err := s.account.Operate(ctx); err != nil {
+		return err
+	}
+	return s.out.Ready(ctx)
+}
 
 // Refuse answers with an error. One that is no parley.Error is our fault: people read that
 // something went wrong, and our log says what.

@@ -81,6 +81,9 @@ var routes = map[string]map[string]func(*Server, http.ResponseWriter, *http.Requ
 	"/rooms/{room}/members": {"GET": (*Server).members},
 	"/rooms/{room}/events":  {"GET": (*Server).roomEvents},
 	"/events":               {"GET": (*Server).events},
+	"/session":              {"GET": (*Server).whoAmI, "POST": (*Server).signIn, "DELETE": (*Server).signOut},
+	"/login":                {"GET": (*Server).login},
+	"/login/callback":       {"GET": (*Server).loginCallback},
 	"/livez":                {"GET": (*Server).live},
 	"/readyz":               {"GET": (*Server).ready},
 	"/metrics":              {"GET": (*Server).metrics},
@@ -139,6 +142,9 @@ func (s *Server) handler() http.Handler {
 			s.open.Add(-1)
 			s.answers[min(w.status, 599)/100].Add(1)
 		}()
+		if s.sessions.Quota.Visit(sock.ClientAddr(r).Addr()).Operate(r.Context()) != nil {
+			return // the client has gone
+		}
 		s.share(w.Header(), r)
 		if err := s.admit(w, r); err != nil {
 			s.refused.Add(1)
