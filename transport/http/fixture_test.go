@@ -46,6 +46,12 @@ type fixture struct {
 
 func serve(t *testing.T, config httpapi.Config) *fixture {
 	t.Helper()
+	return serveWith(t, config, func(*httpapi.Server) {})
+}
+
+// serveWith serves once set has changed what no configuration does.
+func serveWith(t *testing.T, config httpapi.Config, set func(*httpapi.Server)) *fixture {
+	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
 	log := logtest.New(logtest.Options{})
 	hub := room.NewHub(log, room.Config{Logger: logger})
@@ -62,6 +68,7 @@ func serve(t *testing.T, config httpapi.Config) *fixture {
 	}
 	config.Events, config.Logger = events, logger
 	web := httpapi.NewServer(sessions, config)
+	set(web)
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)

@@ -123,9 +123,6 @@ func (s *Server) handler() http.Handler {
 	for path, methods := range routes {
 		mux.Handle(path, s.route(methods))
 	}
-	if s.config.WebSocket != nil {
-		mux.Handle("/ws", s.config.WebSocket)
-	}
 	if s.config.Page != nil {
 		mux.Handle("/", s.config.Page)
 	} else {
@@ -151,6 +148,10 @@ func (s *Server) handler() http.Handler {
 			setSafe(w.Header())
 			w.Header().Set("Connection", "close")
 			s.fail(w, r, err)
+			return
+		}
+		if s.config.WebSocket != nil && r.URL.Path == "/ws" { // a connection each, so it need not be searched for
+			s.config.WebSocket.ServeHTTP(w, r)
 			return
 		}
 		mux.ServeHTTP(w, r)

@@ -121,7 +121,7 @@ func (c *conn) Deadline() time.Time {
 	if c.begun.IsZero() {
 		return time.Time{}
 	}
-	return c.begun.Add(messageTime)
+	return c.begun.Add(c.server.messageTime)
 }
 
 // Late implements sock.Handler.
@@ -202,6 +202,7 @@ func (c *conn) End(ctx context.Context, err error) {
 	wait, cancel := context.WithTimeout(ctx, finishTime)
 	c.session.Conclude(wait, func(dst []byte) []byte {
 		c.ended = true
+		c.Cork()
 		return append(dst, last...)
 	})
 	cancel()
