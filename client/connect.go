@@ -140,12 +140,19 @@ func greet(l link, op wire.Op) (*wire.Frame, error) {
 	if err := l.WriteFrames([][]byte{wire.AppendOp(nil, op)}); err != nil {
 		return nil, err
 	}
+	var said error // in a frame that answers nothing
 	for {
 		line, err := l.ReadFrame()
 		if err != nil {
+			if said != nil {
+				err = fmt.Errorf("%w: %w", err, said)
+			}
 			return nil, err
 		}
 		f, err := wire.ParseFrame(line)
+		if err == nil && f.Op == "error" && f.Ref == nil {
+			said = errors.New(f.Err().Error()) // anybody's word, perhaps: it decides nothing
+		}
 		if err != nil || !bytes.Equal(f.Ref, op.Ref) {
 			continue
 		}

@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"log/slog"
 	"net"
 
@@ -18,6 +20,7 @@ type options struct {
 	maxOutbox int
 	status    func(Status)
 	dial      func(ctx context.Context, addr string) (net.Conn, error)
+	tls       *tls.Config // of tls:// and wss://, but for the server's name
 }
 
 // defaultOutbox is how many messages an outbox holds that nobody has configured.
@@ -27,6 +30,7 @@ func newOptions(opts []Option) (options, error) {
 	o := options{
 		log:       slog.New(slog.DiscardHandler),
 		maxOutbox: defaultOutbox,
+		tls:       &tls.Config{MinVersion: tls.VersionTLS12},
 		dial: func(ctx context.Context, addr string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "tcp", addr)
 		},
@@ -77,8 +81,14 @@ func WithMaxOutbox(messages int) Option { return func(o *options) { o.maxOutbox 
 // order. The client does not reconnect while it runs, and it must not call Close.
 func WithStatus(report func(Status)) Option { return func(o *options) { o.status = report } }
 
-// WithDialer sets how a TCP connection is made, for a TLS or SSH tunnel, or a test. addr is an
-// address given to [Connect], with its port.
+// WithRoots sets who vouches for servers at tls:// and wss:// addresses; by default, whom the system
+// trusts. A server whose certificate nobody vouches for, or that is for another name, is not spoken to.
+func WithRoots(roots *x509.CertPool) Option {
+	return func(o *options) { o.tls.RootCAs = roots }
+}
+
+// WithDialer sets how a TCP connection is made, for a tunnel or a test. addr is an address given to
+// [Connect], as host:port. TLS, where the address asks for it, is spoken on what it gives.
 func WithDialer(dial func(ctx context.Context, addr string) (net.Conn, error)) Option {
 	return func(o *options) { o.dial = dial }
 }

@@ -24,6 +24,7 @@ type Encoding interface {
 	Members(dst, ref []byte, room string, users []string, count int) []byte
 	Rooms(dst, ref []byte, rooms []RoomEntry, more bool) []byte
 	Pong(dst, ref []byte) []byte
+	Revoked(dst, ref []byte) []byte
 	Error(dst, ref []byte, e *parley.Error) []byte
 }
 

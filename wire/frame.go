@@ -153,6 +153,11 @@ func AppendOp(dst []byte, op Op) []byte {
 		dst = strconv.AppendInt(dst, int64(op.Limit), 10)
 	}
 	field("after_room", op.AfterRoom)
+	field("user", op.User)
+	field("key", op.Key)
+	if op.Lift {
+		dst = append(dst, `,"lift":true`...)
+	}
 	if op.Kind == Send {
 		field("id", op.ID)
 		if op.Type != parley.Text {

@@ -98,6 +98,11 @@ func (e WS) Pong(dst, ref []byte) []byte {
 	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Pong(dst, ref) })
 }
 
+// Revoked appends the answer to a revoke.
+func (e WS) Revoked(dst, ref []byte) []byte {
+	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Revoked(dst, ref) })
+}
+
 // Error appends an error frame.
 func (e WS) Error(dst, ref []byte, err *parley.Error) []byte {
 	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Error(dst, ref, err) })

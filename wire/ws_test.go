@@ -38,8 +38,9 @@ func everyFrame(filler string) map[string]func(enc wire.Encoding, dst []byte) []
 		"rooms": func(e wire.Encoding, dst []byte) []byte {
 			return e.Rooms(dst, ref, []wire.RoomEntry{{Room: "r"}}, true)
 		},
-		"pong":  func(e wire.Encoding, dst []byte) []byte { return e.Pong(dst, ref) },
-		"error": func(e wire.Encoding, dst []byte) []byte { return e.Error(dst, ref, parley.Errorf(parley.Denied, "no")) },
+		"revoked": func(e wire.Encoding, dst []byte) []byte { return e.Revoked(dst, ref) },
+		"pong":    func(e wire.Encoding, dst []byte) []byte { return e.Pong(dst, ref) },
+		"error":   func(e wire.Encoding, dst []byte) []byte { return e.Error(dst, ref, parley.Errorf(parley.Denied, "no")) },
 	}
 }
 

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"parley/internal/certtest"
 )
 
 // The scripts of testdata/script/server are stories of a server and its clients, each a process of
@@ -25,6 +27,7 @@ import (
 //	server start [FLAG...]    starts a server at PARLEY_SERVER, on the data of the one before
 //	server kill               ends it as a crash would
 //	server stop               asks it to end, which it must do with exit code 0
+//	server reload             has it read its configuration again
 //	server says REGEXP        waits until its stderr matches
 //	start NAME COMMAND...     runs a command with a name
 //	dial NAME                 connects to the server as nc does, under a name
@@ -32,8 +35,10 @@ import (
 //	says NAME REGEXP          waits until what it has written matches; says NAME -stderr REGEXP
 //	saidonce NAME REGEXP      what it has written until now matches exactly once
 //	ends NAME [CODE]          closes its stdin and waits for it to end
+//	certificate               writes cert.pem, key.pem and, with who vouches for them, ca.pem; anew each time
 //	interrupt NAME [CODE]     interrupts it and waits for it to end, with 130 unless told otherwise
 func TestServerScripts(t *testing.T) {
+	authority := certtest.New(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script/server",
 		Setup: func(env *testscript.Env) error {
@@ -51,15 +56,16 @@ func TestServerScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":     exits,
-			"server":    serverCommand,
-			"start":     onStage(2, func(ts *testscript.TestScript, s *stage, args []string) { s.run(ts, args[0], args[1:]...) }),
-			"dial":      onStage(1, dialServer),
-			"type":      onStage(2, typeLine),
-			"says":      onStage(2, says),
-			"saidonce":  onStage(2, saidOnce),
-			"ends":      onStage(1, ends),
-			"interrupt": onStage(1, interrupt),
+			"exits":       exits,
+			"certificate": onStage(0, func(ts *testscript.TestScript, _ *stage, _ []string) { authority.Write(ts.MkAbs(".")) }),
+			"server":      serverCommand,
+			"start":       onStage(2, func(ts *testscript.TestScript, s *stage, args []string) { s.run(ts, args[0], args[1:]...) }),
+			"dial":        onStage(1, dialServer),
+			"type":        onStage(2, typeLine),
+			"says":        onStage(2, says),
+			"saidonce":    onStage(2, saidOnce),
+			"ends":        onStage(1, ends),
+			"interrupt":   onStage(1, interrupt),
 		},
 	})
 }
@@ -230,6 +236,8 @@ func serverCommand(ts *testscript.TestScript, neg bool, args []string) {
 		a := s.actor(ts, "server")
 		ts.Check(a.cmd.Process.Signal(syscall.SIGTERM))
 		a.exit(ts, 0)
+	case "reload":
+		ts.Check(s.actor(ts, "server").cmd.Process.Signal(syscall.SIGHUP))
 	case "says":
 		a := s.actor(ts, "server")
 		ts.Check(a.err.wait(args[1], a.done))

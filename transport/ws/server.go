@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,9 +42,12 @@ type Server struct {
 	conns    *sock.Set
 	beats    *heartbeat
 
+	messageTime time.Duration // fixed at birth
+
 	stop       context.CancelFunc // of the heartbeat
 	background sync.WaitGroup
 	draining   atomic.Bool
+	origins    atomic.Pointer[[]string] // allowed; the list does not change
 
 	foreign, refused, dead atomic.Int64
 }
@@ -55,11 +59,18 @@ func NewServer(sessions *session.Server, config Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{sessions: sessions, config: config, conns: conns, beats: newHeartbeat(config.Ping)}
+	s := &Server{sessions: sessions, config: config, conns: conns, beats: newHeartbeat(config.Ping), messageTime: messageTime}
+	s.SetOrigins(config.AllowedOrigins)
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
 	s.background.Go(func() { s.beats.run(ctx) })
 	return s, nil
+}
+
+// SetOrigins changes Config's AllowedOrigins while the server runs.
+func (s *Server) SetOrigins(allowed []string) {
+	allowed = slices.Clone(allowed)
+	s.origins.Store(&allowed)
 }
 
 // Stats are a server's counters since it began, and a gauge of now.
