@@ -18,6 +18,9 @@ type Config struct {
 	RetainMessages int           // default 100,000
 	RetainAge      time.Duration // default 30 days
 
+	// Bus, in a cluster, carries presence and signals between its nodes; nil: there are no others.
+	Bus parley.Bus
+
 	Linger     time.Duration // how long a room without members keeps its ring; default 10 s
 	RingMemory int           // bytes all rings may take together; default 256 MiB
 	Lag        int           // bytes of a room kept in each encoding, however few rooms there are; default 4 MiB
@@ -59,6 +62,7 @@ type Hub struct {
 	config Config
 	logger *slog.Logger
 
+	peers       *peers // nil where there are no other nodes
 	flushers    *flushers
 	pumps       sync.WaitGroup
 	reads       chan struct{} // laggards reading now
@@ -83,6 +87,9 @@ func NewHub(log parley.Log, config Config) *Hub {
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.strandLimit.Store(int64(h.share(1)))
+	if config.Bus != nil {
+		h.peers = newPeers(h, config.Bus)
+	}
 	return h
 }
 
@@ -92,6 +99,13 @@ func (h *Hub) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for range h.config.Flushers {
 		wg.Go(h.flushers.run)
+	}
+	if h.peers != nil {
+		wg.Go(func() {
+			if err := h.peers.run(ctx.Done()); err != nil {
+				h.logger.Error("presence and signals stay at this node", "error", err)
+			}
+		})
 	}
 	tick := time.NewTicker(min(time.Second, h.config.Linger))
 	defer tick.Stop()
@@ -193,11 +207,13 @@ func (w *Watch) Close() { w.once.Do(func() { w.room.hub.release(w.room) }) }
 // Members lists at most limit of a room's users, each once however many sessions it has there, and
 // counts all of them.
 func (h *Hub) Members(room string, limit int) (users []string, count int) {
-	h.mu.Lock()
-	r := h.rooms[room]
-	h.mu.Unlock()
-	if r == nil {
-		return nil, 0
+	r := h.find(room)
+	if r == nil || !isClosed(r.ready) {
+		if h.peers == nil {
+			return nil, 0
+		}
+		users = h.peers.users(room)
+		return users[:min(len(users), limit)], len(users)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -262,6 +278,7 @@ func (h *Hub) activate(r *Room) {
 	}
 	r.stop = stop
 	early.open(last)
+	r.seed()
 	close(r.ready)
 }
 

@@ -1,6 +1,8 @@
 package room
 
 import (
+	"maps"
+	"slices"
 	"sort"
 	"time"
 
@@ -21,8 +23,8 @@ const (
 )
 
 // presence is what a room's members that asked are told of who comes and goes. It begins with the
-// first of them. What is known is in Room.present, which appear and vanish alone change: what
-// comes from elsewhere than this node's sessions has to go through them.
+// first of them. What is known is in Room.present, which appear and vanish alone change: by
+// sessions of this node and by what other nodes tell (peers.go).
 //
 // A member is told all at its join, then of changes. Its version says which it knows of. One whose
 // socket is full, or which is behind in the log, is marked stale and told all anew once it can be
@@ -48,7 +50,8 @@ type presence struct {
 
 func (p *presence) state() *task { return &p.task }
 
-// appear and vanish take one session of a user's in and out. The room's mu is held.
+// appear and vanish take one session of a user's in and out, or all those at other nodes. The
+// room's mu is held.
 func (r *Room) appear(user string) {
 	if r.present[user]++; r.present[user] == 1 {
 		r.changed(user)
@@ -129,11 +132,12 @@ func (r *Room) all(m *Member) wire.Presence {
 	return all
 }
 
-// who lists up to most users, each once, in the order they came. The room's mu is held.
+// who lists up to most users, each once, in the order they came, those of other nodes behind them.
+// The room's mu is held.
 func (r *Room) who(most int) []string {
 	most = min(most, len(r.present))
 	users := make([]string, 0, most)
-	once := len(r.present) == r.count
+	once := len(r.present) == r.count && len(r.remote) == 0
 	seen := make(map[string]bool)
 	for _, s := range r.shards {
 		for _, m := range *s.members.Load() {
@@ -146,6 +150,14 @@ func (r *Room) who(most int) []string {
 			}
 		}
 	}
+	for _, user := range slices.Sorted(maps.Keys(r.remote)) {
+		if len(users) == most {
+			break
+		}
+		if !seen[user] {
+			users = append(users, user)
+		}
+	}
 	return users
 }
 
@@ -153,9 +165,9 @@ func (r *Room) who(most int) []string {
 func (r *Room) rename(m *Member, user string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.vanish(m.user)
+	r.depart(m.user)
 	m.user = user
-	r.appear(user)
+	r.arrive(user)
 }
 
 // flush is a flusher's work on a room's presence: a frame when it is time for one, and a shard of

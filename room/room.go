@@ -33,6 +33,8 @@ type Room struct {
 	count  int // members
 
 	present  map[string]int // the users who are here, with how many sessions each
+	local    map[string]int // in a cluster: of these, the sessions at this node
+	remote   map[string]int // and the users at others, once each
 	presence *presence      // nil until a member asks for it
 	signals  *signals       // nil until a member signals
 }
@@ -84,7 +86,7 @@ func (r *Room) add(m *Member, after uint64, live bool) (seq uint64, all wire.Pre
 	r.enroll(m)
 	m.user = m.out.user
 	r.watch(m)
-	r.appear(m.user)
+	r.arrive(m.user)
 	if m.watches {
 		all = r.all(m)
 	}
@@ -150,7 +152,7 @@ func (r *Room) remove(m *Member) {
 	}
 	r.count--
 	r.unwatch(m)
-	r.vanish(m.user)
+	r.depart(m.user)
 	r.unuse(m.strand.Load())
 	r.mu.Unlock()
 	r.hub.release(r)

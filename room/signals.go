@@ -46,7 +46,9 @@ func (m *Member) Signal(body []byte) {
 	m.room.mu.Lock()
 	user := m.user
 	m.room.mu.Unlock()
-	m.room.signal(signal{m.out.session, user, body})
+	one := signal{m.out.session, user, body}
+	m.room.signal(one)
+	m.room.hub.passOn(m.room.name, one)
 }
 
 // DropSignal counts a signal that its session was too fast with.
