@@ -172,7 +172,7 @@ func TestWhatBecomesNoCookie(t *testing.T) {
 	d := guard(t, nil)
 	f := serveFor(t, httpapi.Config{}, d.Authority)
 	good := d.token("ada", time.Hour)
-	long := d.tokenOf(auth.Token{User: "ada", Grants: slices.Repeat(auth.Grants{grantOf(t, "join=" + strings.Repeat("n", 120))}, 30)}, time.Hour)
+	long := d.tokenOf(auth.Token{User: "ada", Grants: slices.Repeat(auth.Grants{grantOf(t, "join="+strings.Repeat("n", 120))}, 30)}, time.Hour)
 	for name, tt := range map[string]struct {
 		headers []string
 		status  int
@@ -344,9 +344,11 @@ func TestSigningInAtTheProvider(t *testing.T) {
 func TestTheWayBackLeadsToThePageAlone(t *testing.T) {
 	word := regexp.MustCompile(`^/\?signin=(unauthorized|denied|unavailable)$`)
 	for name, path := range map[string]func(back *url.URL, p *oidctest.Provider) string{
-		"another state":   func(b *url.URL, _ *oidctest.Provider) string { return with(b, "state", "x") },
-		"another code":    func(b *url.URL, _ *oidctest.Provider) string { return with(b, "code", "x") },
-		"a way out":       func(b *url.URL, _ *oidctest.Provider) string { return with(with2(b, "state", ""), "to", "https://evil.example") },
+		"another state": func(b *url.URL, _ *oidctest.Provider) string { return with(b, "state", "x") },
+		"another code":  func(b *url.URL, _ *oidctest.Provider) string { return with(b, "code", "x") },
+		"a way out": func(b *url.URL, _ *oidctest.Provider) string {
+			return with(with2(b, "state", ""), "to", "https://evil.example")
+		},
 		"an error":        func(b *url.URL, _ *oidctest.Provider) string { return with(b, "error", "//evil.example") },
 		"a revoked user":  func(b *url.URL, p *oidctest.Provider) string { p.Claim("sub", "mallory"); return b.RequestURI() },
 		"no name of ours": func(b *url.URL, p *oidctest.Provider) string { p.Claim("sub", "~ada"); return b.RequestURI() },
