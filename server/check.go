@@ -48,8 +48,6 @@ func (c *Config) findings() settings.Mistakes {
 		_, err := httpapi.ParseOrigins(c.Origins[i : i+1])
 		f.need(err == nil, fmt.Sprintf("origins[%d]", i), "%s", saidOf(err))
 	}
-	_, err := httpapi.ParseOrigins(c.Origins)
-	f.need(err == nil, "origins", "%s", saidOf(err))
 	f = append(f, c.tlsFindings()...)
 	f = append(f, c.proxyFindings()...)
 	f.limits(&c.Limits)

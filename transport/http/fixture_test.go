@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"parley"
+	"parley/auth"
 	"parley/internal/certtest"
 	"parley/internal/logtest"
 	"parley/room"
@@ -46,13 +47,23 @@ type fixture struct {
 
 func serve(t *testing.T, config httpapi.Config) *fixture {
 	t.Helper()
-	return serveWith(t, config, func(*httpapi.Server) {})
+	return serveFor(t, config, nil)
+}
+
+// serveFor is serve where an authority says who may do what.
+func serveFor(t *testing.T, config httpapi.Config, authority *auth.Authority) *fixture {
+	t.Helper()
+	return serveGuarded(t, config, authority, slog.New(slog.DiscardHandler), func(*httpapi.Server) {})
 }
 
 // serveWith serves once set has changed what no configuration does.
 func serveWith(t *testing.T, config httpapi.Config, set func(*httpapi.Server)) *fixture {
 	t.Helper()
-	logger := slog.New(slog.DiscardHandler)
+	return serveGuarded(t, config, nil, slog.New(slog.DiscardHandler), set)
+}
+
+func serveGuarded(t *testing.T, config httpapi.Config, authority *auth.Authority, logger *slog.Logger, set func(*httpapi.Server)) *fixture {
+	t.Helper()
 	log := logtest.New(logtest.Options{})
 	hub := room.NewHub(log, room.Config{Logger: logger})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -61,7 +72,7 @@ func serveWith(t *testing.T, config httpapi.Config, set func(*httpapi.Server)) *
 		defer close(stopped)
 		_ = hub.Run(ctx)
 	}()
-	sessions := &session.Server{Log: log, Hub: hub, Limits: parley.DefaultLimits(), Logger: logger}
+	sessions := &session.Server{Log: log, Hub: hub, Limits: parley.DefaultLimits(), Logger: logger, Auth: authority}
 	events, err := sse.NewServer(sessions, sse.Config{Logger: logger})
 	if err != nil {
 		t.Fatal(err)
