@@ -50,6 +50,7 @@ func (c *Config) findings() settings.Mistakes {
 	}
 	f = append(f, c.tlsFindings()...)
 	f = append(f, c.proxyFindings()...)
+	f = append(f, c.clusterFindings()...)
 	f.limits(&c.Limits)
 	f.address("tcp", c.TCP, c.guarded() || c.Open)
 	if c.HTTP != "" {

@@ -23,6 +23,11 @@ type Config struct {
 	Anonymous auth.Grants  `yaml:"anonymous,omitempty"` // nil = everything without Auth, nothing with it
 	Revoked   auth.Revoked `yaml:"revoked"`
 
+	Node    string  `yaml:"node"` // its name in a cluster; "" = it is alone
+	Cluster Cluster `yaml:"cluster"`
+	Engine  Engine  `yaml:"engine"`
+	Adopt   bool    `yaml:"adopt"` // a cluster takes over what one node alone has stored
+
 	Hostnames []string `yaml:"hostnames" flag:"hostname"` // names that HTTP answers to, beside its addresses
 	Origins   []string `yaml:"origins" flag:"origin"`     // of other sites' pages that may use HTTP: scheme://host or scheme://host:port
 

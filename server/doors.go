@@ -37,6 +37,7 @@ type doors struct {
 	drains       []func(context.Context)
 
 	stopIdentity func() // nil = it does not run
+	stopRoster   func() // likewise
 
 	failed  chan error // the first error of a Serve
 	serving sync.WaitGroup
@@ -54,6 +55,7 @@ func (d *doors) open(lines, pages *net.TCPListener) (err error) {
 	if err := d.listen(lines, pages); err != nil {
 		return err
 	}
+	d.meet()
 	if pages != nil {
 		if err := d.openHTTP(); err != nil {
 			return err
@@ -137,6 +139,7 @@ func (d *doors) openHTTP() (err error) {
 		Origins:   origins,
 		Events:    d.sse,
 		Metrics:   d.metrics(),
+		Cluster:   d.cluster(),
 		WebSocket: d.ws,
 		Page:      web.Handler(js.Source),
 		SlowHead:  d.config.Limits.Handshake,
@@ -198,6 +201,9 @@ func (d *doors) drain(ctx context.Context) {
 	_ = d.lines.Close() // with it ends Serve
 	if d.stopIdentity != nil {
 		d.stopIdentity()
+	}
+	if d.stopRoster != nil {
+		d.stopRoster()
 	}
 	var wg sync.WaitGroup
 	for _, drain := range d.drains {

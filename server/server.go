@@ -79,6 +79,7 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 
 	hub := room.NewHub(log, room.Config{
 		RetainMessages: c.Retain.Messages, RetainAge: c.Retain.Age, Lag: c.Limits.Lag, Logger: logger,
+		Bus: log.Bus(),
 	})
 	stopHub := running(func(ctx context.Context) { _ = hub.Run(ctx) })
 	defer stopHub()
@@ -196,7 +197,7 @@ func listenWeb(addr string) (*net.TCPListener, error) {
 }
 
 func openLog(ctx context.Context, c *Config, logger *slog.Logger) (*engine.Engine, error) {
-	log, err := engine.Open(ctx, engine.Config{
+	config := engine.Config{
 		Dir:            c.Data,
 		Partitions:     c.Partitions,
 		RetainMessages: c.Retain.Messages,
@@ -204,9 +205,16 @@ func openLog(ctx context.Context, c *Config, logger *slog.Logger) (*engine.Engin
 		Dedupe:         min(c.Dedupe, c.Retain.Age),
 		MinFree:        orNone(c.MinFree),
 		Logger:         logger,
-	})
-	if errors.Is(err, engine.ErrInUse) {
+	}
+	if err := c.joinTo(&config); err != nil {
+		return nil, err
+	}
+	log, err := engine.Open(ctx, config)
+	switch {
+	case errors.Is(err, engine.ErrInUse):
 		return nil, badConfig("the data directory %s is in use by another server; --data says which to use", c.Data)
+	case errors.Is(err, engine.ErrAlone):
+		return nil, badConfig("%w: --adopt", err)
 	}
 	return log, err
 }

@@ -23,6 +23,9 @@ func (s *Session) hello(ctx context.Context, op *wire.Op) error {
 		return err
 	}
 	w := wire.Welcome{User: s.user, Session: s.id, Limits: *s.server.Bounds()}
+	if s.server.Servers != nil {
+		w.Servers = s.server.Servers()
+	}
 	s.out.Reply(func(enc wire.Encoding, dst []byte) []byte { return enc.Welcome(dst, op.Ref, w) })
 	return nil
 }

@@ -31,6 +31,10 @@ type Server struct {
 	Audit *audit.Log      // who came and what they did; nil = none
 	Quota *quota.Quota    // what each may take, and the limits in force; nil = no rates
 
+	// Servers gives the addresses of all nodes that a client may come to, for welcome; nil = there
+	// is one.
+	Servers func() []string
+
 	sessions register // where grants are in force
 	refusals meter
 }

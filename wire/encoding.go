@@ -49,4 +49,5 @@ type Welcome struct {
 	User    string
 	Session parley.SessionID
 	Limits  parley.Limits
+	Servers []string // where clients may come in a cluster: host:port, tls://, ws:// and wss://
 }

@@ -39,6 +39,7 @@ type Frame struct {
 		Rooms    int   `json:"rooms"`
 		DedupeMS int64 `json:"dedupe_ms"`
 	} `json:"limits"` // welcome
+	Servers []string `json:"servers"` // welcome, in a cluster
 
 	Code    parley.Code `json:"code"`     // error
 	Message string      `json:"message"`  // error

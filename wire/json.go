@@ -82,7 +82,19 @@ func (JSONLines) Welcome(dst, ref []byte, w Welcome) []byte {
 	dst = strconv.AppendInt(dst, int64(w.Limits.Rooms), 10)
 	dst = append(dst, `,"dedupe_ms":`...)
 	dst = strconv.AppendInt(dst, w.Limits.Dedupe.Milliseconds(), 10)
-	return append(dst, '}', '}', '\n')
+	dst = append(dst, '}')
+	for i, server := range w.Servers {
+		if i == 0 {
+			dst = append(dst, `,"servers":[`...)
+		} else {
+			dst = append(dst, ',')
+		}
+		dst = appendString(dst, server)
+	}
+	if len(w.Servers) > 0 {
+		dst = append(dst, ']')
+	}
+	return append(dst, '}', '\n')
 }
 
 // Joined appends the answer to a join.

@@ -44,6 +44,22 @@ func (s *Server) metrics(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// cluster answers who administers how the nodes are: GET /cluster.
+func (s *Server) cluster(w http.ResponseWriter, r *http.Request) error {
+	caller, err := s.caller(r)
+	if err != nil {
+		return err
+	}
+	if s.config.Cluster == nil {
+		return parley.Errorf(parley.NotFound, "there is no cluster here")
+	}
+	if err := s.sessions.Administers(caller); err != nil {
+		return err
+	}
+	s.config.Cluster.ServeHTTP(w, r)
+	return nil
+}
+
 func (s *Server) openAPI(w http.ResponseWriter, _ *http.Request) error {
 	writeYAML(w, openAPI)
 	return nil

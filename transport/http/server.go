@@ -30,6 +30,7 @@ type Config struct {
 
 	Events    Events       // required
 	Metrics   http.Handler // /metrics; nil = not there
+	Cluster   http.Handler // /cluster, for who administers; nil = not there
 	WebSocket http.Handler // /ws; nil = not there. It checks where a request comes from by itself
 	Page      http.Handler // what is nobody else's; nil = nothing
 
@@ -87,6 +88,7 @@ var routes = map[string]map[string]func(*Server, http.ResponseWriter, *http.Requ
 	"/livez":                {"GET": (*Server).live},
 	"/readyz":               {"GET": (*Server).ready},
 	"/metrics":              {"GET": (*Server).metrics},
+	"/cluster":              {"GET": (*Server).cluster},
 	"/openapi.yaml":         {"GET": (*Server).openAPI},
 	"/asyncapi.yaml":        {"GET": (*Server).asyncAPI},
 }
