@@ -27,7 +27,8 @@ type Client struct {
 	refs     atomic.Uint64
 
 	// Owned by the goroutine that connects.
-	turn int // index of the address to try next
+	learned []string // addresses, beside those given, of which the last server told
+	tried   string   // the address tried last
 
 	mu       sync.Mutex
 	name     string // said at the next hello

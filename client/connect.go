@@ -67,9 +67,8 @@ func (c *Client) run(s *session) {
 // ErrConnect is final.
 func (c *Client) dialRound(ctx context.Context) (*session, error) {
 	var causes []error
-	for range c.addrs {
-		addr := c.addrs[c.turn%len(c.addrs)]
-		c.turn++
+	for _, addr := range c.targets() {
+		c.tried = addr
 		s, err := c.dial(ctx, addr)
 		switch {
 		case err == nil:
@@ -118,6 +117,7 @@ func (c *Client) dial(ctx context.Context, addr string) (*session, error) {
 		return nil, err
 	}
 	c.named(f.User, op)
+	c.learn(addr, f.Servers)
 	return newSession(c, l, addr, f), nil
 }
 

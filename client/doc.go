@@ -42,7 +42,8 @@
 // # How it works
 //
 // The client keeps one connection at a time (session.go) and makes a new one when it ends
-// (connect.go), to the next of its addresses. What must outlive a connection is kept outside of
+// (connect.go), to the next of its addresses, to which a cluster adds those of all its nodes
+// (servers.go). What must outlive a connection is kept outside of
 // it: messages that are not acknowledged in the outbox (outbox.go), positions in subscriptions
 // (subscription.go). Nothing here waits without a context, and no buffer is without a bound.
 //

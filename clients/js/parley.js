@@ -946,7 +946,9 @@ class Subscription {
  * it has a link, or is trying to make one, or has a timer to do so, or is closed.
  */
 class Core {
-  #urls;
+  #urls; // those given, and behind them the other nodes of a cluster
+  #given;
+  #url = ''; // tried last
   #options;
   #Socket;
   #turn = 0; // of the URLs
@@ -993,7 +995,7 @@ class Core {
     const Socket = options.WebSocket ?? globalThis.WebSocket;
     if (urls.length === 0) throw new ParleyError('bad_request', 'no URL to connect to');
     if (!Socket) throw new ParleyError('bad_request', 'there is no WebSocket here: Node has one from version 22, or give one');
-    this.#urls = urls;
+    this.#urls = this.#given = urls;
     this.#options = options;
     this.#Socket = Socket;
     this.#name = options.name;
@@ -1131,6 +1133,7 @@ class Core {
   async #connect() {
     const turn = ++this.#tries;
     const url = this.#urls[this.#turn++ % this.#urls.length];
+    this.#url = url;
     this.#setStatus({ status: 'connecting' });
     try {
       const token = await this.#token();
@@ -1163,6 +1166,19 @@ class Core {
     }
   }
 
+  /**
+   * Takes from a welcome where else the client may come. Only those count that are spoken to as the
+   * one that says so is: what was said under TLS is not to be said without it.
+   * @param {string[] | undefined} servers
+   */
+  #learn(servers) {
+    if (!servers) return;
+    const scheme = this.#url.split(':', 1)[0] + '://';
+    const others = servers.slice(0, 64).filter((s) => s.startsWith(scheme) && !this.#given.includes(s));
+    this.#urls = [...this.#given, ...others];
+    this.#turn = this.#urls.indexOf(this.#url) + 1;
+  }
+
   /** @param {Link} link @param {Frame} frame */
   #welcomed(link, frame) {
     this.#failed = 0;
@@ -1172,6 +1188,7 @@ class Core {
     };
     this.limits = limits;
     this.#named(frame);
+    this.#learn(frame.servers);
     this.#setStatus({ status: 'open' });
     const welcome = { user: frame.user, session: frame.session, limits };
     this.events.emit('welcome', welcome);

@@ -440,6 +440,18 @@ test('several URLs are taken in turn', async (t) => {
   await b.welcome();
 });
 
+test('the other nodes of a cluster are learned from welcome, but for what is spoken to otherwise', async (t) => {
+  const [a, b] = [await listen(), await listen()];
+  const client = connect(a.url);
+  t.after(() => Promise.all([client.close(), a.close(), b.close()]));
+  const peer = await a.welcome({ servers: ['127.0.0.1:1', 'wss://127.0.0.1:1/ws', a.url, b.url] });
+  await client.ready;
+  peer.cut();
+  const other = await b.welcome();
+  other.cut();
+  await a.welcome();
+});
+
 test('close and an abort end everything that waits', async (t) => {
   const aborter = new AbortController();
   const { server, client } = await pair(t, { signal: aborter.signal });

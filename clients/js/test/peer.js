@@ -80,9 +80,9 @@ export class Peer {
     return frame;
   }
 
-  async welcome({ user, limits = LIMITS } = {}) {
+  async welcome({ user, limits = LIMITS, servers } = {}) {
     this.hello = await this.expect('hello');
-    this.send({ op: 'welcome', ref: this.hello.ref, user: user ?? this.hello.name ?? 'guest-abcde', session: '00c0ffee00c0ffee', limits });
+    this.send({ op: 'welcome', ref: this.hello.ref, user: user ?? this.hello.name ?? 'guest-abcde', session: '00c0ffee00c0ffee', limits, servers });
     return this.hello;
   }
 
