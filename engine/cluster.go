@@ -85,6 +85,15 @@ func isLoopback(host string) bool {
 	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
 
+// free finds out early whether the address can be listened on: JetStream would only log it.
+func (c *Cluster) free() error {
+	l, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("engine: address for the other nodes: %w", err)
+	}
+	return l.Close()
+}
+
 // others gives the addresses to dial: those of Join but this node's own.
 func (c *Cluster) others() []string {
 	var out []string

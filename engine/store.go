@@ -77,6 +77,9 @@ func (s *store) start(ctx context.Context, c *Config, syncAlways bool, user *ser
 		Users:                  []*server.User{user},
 	}
 	if c.Cluster != nil {
+		if err := c.Cluster.free(); err != nil {
+			return err
+		}
 		if err := c.Cluster.join(options); err != nil {
 			return err
 		}

@@ -100,6 +100,7 @@ type roster struct {
 	bus    parley.Bus
 	own    []string
 	logger *slog.Logger
+	fresh  chan struct{} // holds one wish: a node is there that was not
 
 	mu    sync.Mutex
 	nodes map[string]listing
@@ -112,7 +113,7 @@ type listing struct {
 }
 
 func newRoster(bus parley.Bus, own []string, logger *slog.Logger) *roster {
-	return &roster{bus: bus, own: own, logger: logger, nodes: make(map[string]listing)}
+	return &roster{bus: bus, own: own, logger: logger, fresh: make(chan struct{}, 1), nodes: make(map[string]listing)}
 }
 
 // run tells the others of this node, and hears of them, until ctx ends.
@@ -133,6 +134,7 @@ func (r *roster) run(ctx context.Context) {
 		r.bus.Publish(rosterTopic, data)
 		select {
 		case <-tick.C:
+		case <-r.fresh: // it has to hear of this node too, and at once
 		case <-ctx.Done():
 			return
 		}
@@ -146,6 +148,12 @@ func (r *roster) hear(from string, data []byte) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if _, known := r.nodes[from]; !known {
+		select {
+		case r.fresh <- struct{}{}:
+		default:
+		}
+	}
 	r.nodes[from] = listing{servers, time.Now()}
 }
 
@@ -173,7 +181,7 @@ func (d *doors) meet() {
 		return
 	}
 	r := newRoster(bus, d.public(), d.logger)
-	d.sessions.Servers = r.servers
+	d.sessions.Servers, d.servers = r.servers, r.servers
 	d.stopRoster = running(r.run)
 }
 
@@ -214,6 +222,8 @@ type clusterStatus struct {
 	Reason   string `json:"reason,omitempty"` // why not
 	Rooms    int    `json:"rooms"`            // active at this node
 	Sessions int    `json:"sessions"`         // at this node
+
+	Servers []string `json:"servers"` // where clients can come, as they are told
 }
 
 // cluster answers how the cluster is, as this node sees it.
@@ -226,6 +236,10 @@ func (d *doors) cluster() http.Handler {
 		var reason *parley.Error
 		if err := d.engine.Ready(); errors.As(err, &reason) {
 			s.Ready, s.Reason = false, reason.Message
+		}
+		s.Servers = d.public()
+		if d.servers != nil {
+			s.Servers = d.servers()
 		}
 		s.Sessions = int(d.tcp.Stats().Open + d.ws.Stats().Open + d.sse.Stats().Open)
 		w.Header().Set("Content-Type", "application/json")

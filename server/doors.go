@@ -39,6 +39,8 @@ type doors struct {
 	stopIdentity func() // nil = it does not run
 	stopRoster   func() // likewise
 
+	servers func() []string // addresses of all nodes; nil = this one is alone
+
 	failed  chan error // the first error of a Serve
 	serving sync.WaitGroup
 }

@@ -1,0 +1,170 @@
+package server_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"parley"
+	"parley/client"
+	"parley/server"
+)
+
+// runCluster runs three nodes of one cluster.
+func runCluster(t *testing.T) (at []server.Addresses, stops []func() error) {
+	t.Helper()
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("known to these three alone\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	join := freeAddresses(t, 3)
+	at, stops = make([]server.Addresses, 3), make([]func() error, 3)
+	var configs []server.Config
+	for i := range 3 {
+		c := configuration(t)
+		c.Node, c.MinFree = fmt.Sprint("n", i+1), 0
+		c.Cluster = server.Cluster{Listen: join[i], Join: join, SecretFile: secret}
+		configs = append(configs, c)
+	}
+	var all sync.WaitGroup
+	for i, c := range configs {
+		all.Go(func() { at[i], stops[i] = run(t, c) })
+	}
+	all.Wait()
+	return at, stops
+}
+
+// freeAddresses gives loopback addresses that nobody listened on a moment ago.
+func freeAddresses(t *testing.T, n int) (all []string) {
+	t.Helper()
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = l.Close() }()
+		all = append(all, l.Addr().String())
+	}
+	return all
+}
+
+func TestThreeNodesAreOneServer(t *testing.T) {
+	at, stops := runCluster(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for {
+		var told struct{ Servers []string }
+		_, body := get(t, "http://"+at[1].HTTP+"/cluster")
+		if err := json.Unmarshal([]byte(body), &told); err != nil {
+			t.Fatalf("%s: %v", body, err)
+		}
+		if len(told.Servers) == 6 { // each node's two doors
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("the nodes do not know of each other: %s", body)
+		}
+	}
+	ada, err := client.Connect(ctx, at[0].TCP, client.WithName("ada"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ada.Close()
+	bob, err := client.Connect(ctx, at[1].TCP, client.WithName("bob"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bob.Close()
+	messages := bob.Room("lobby").Messages(ctx, client.After(0))
+	came := make(chan *parley.Message, 1000)
+	go func() {
+		for m, err := range messages {
+			if err != nil {
+				return
+			}
+			came <- m
+		}
+	}()
+	for i := range 20 {
+		if _, err := ada.Room("lobby").Publish(ctx, fmt.Append(nil, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 20 {
+		if m := <-came; string(m.Body) != fmt.Sprint(i) {
+			t.Fatalf("%q came where %d is due", m.Body, i)
+		}
+	}
+	cy, err := client.Connect(ctx, at[2].TCP, client.WithName("cy"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cy.Close()
+	for {
+		who, _, err := cy.Room("lobby").Members(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.Contains(who, "bob") {
+			break
+		}
+	}
+
+	var status struct {
+		Nodes []struct{ Alive bool }
+		Ready bool
+	}
+	code, body := get(t, "http://"+at[1].HTTP+"/cluster")
+	if err := json.Unmarshal([]byte(body), &status); err != nil || code != 200 || len(status.Nodes) != 3 || !status.Ready {
+		t.Errorf("GET /cluster: %d %s", code, body)
+	}
+
+	// Bob's node goes, and he goes on at another that he was told of; what was said meanwhile he gets.
+	if err := stops[1](); err != nil {
+		t.Error(err)
+	}
+	for i := 20; i < 40; i++ {
+		if _, err := ada.Room("lobby").Publish(ctx, fmt.Append(nil, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := 20; i < 40; i++ {
+		if m := <-came; string(m.Body) != fmt.Sprint(i) {
+			t.Fatalf("%q came where %d is due", m.Body, i)
+		}
+	}
+	for _, i := range []int{0, 2} {
+		go func() { _ = stops[i]() }()
+	}
+}
+
+func TestClustersThatCannotBe(t *testing.T) {
+	short := filepath.Join(t.TempDir(), "short")
+	if err := os.WriteFile(short, []byte("guessable"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	joins := []string{"127.0.0.1:20001"}
+	for name, change := range map[string]func(*server.Config){
+		"no name":          func(c *server.Config) { c.Node = "" },
+		"nobody to join":   func(c *server.Config) { c.Cluster.Join = nil },
+		"no address":       func(c *server.Config) { c.Cluster.Listen = "" },
+		"a short secret":   func(c *server.Config) { c.Cluster.SecretFile = short },
+		"a missing secret": func(c *server.Config) { c.Cluster.SecretFile = short + "er" },
+		"two logs":         func(c *server.Config) { c.Engine.URL = "nats://127.0.0.1:4222" },
+		"adopt, alone":     func(c *server.Config) { *c = configuration(t); c.Adopt = true },
+	} {
+		c := configuration(t)
+		c.Node, c.Cluster = "n1", server.Cluster{Listen: "127.0.0.1:20002", Join: joins}
+		change(&c)
+		if err := c.Check(); err == nil {
+			t.Errorf("%s: it was taken", name)
+		}
+	}
+}
