@@ -29,9 +29,6 @@ func openDisk(c *Config) (_ *disk, err error) {
 	if err := os.MkdirAll(path, 0o750); err != nil {
 		return nil, fmt.Errorf("engine: data directory: %w", err)
 	}
-	if err := checkOwner(c); err != nil {
-		return nil, err
-	}
 	defer func() {
 		if err != nil {
 			_ = d.close()
@@ -42,6 +39,9 @@ func openDisk(c *Config) (_ *disk, err error) {
 	}
 	if err := lockFile(d.lock); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, path)
+	}
+	if err := checkOwner(c); err != nil {
+		return nil, err
 	}
 	if d.dir, err = os.Open(path); err != nil {
 		return nil, fmt.Errorf("engine: data directory: %w", err)
@@ -77,21 +77,32 @@ const (
 func checkOwner(c *Config) error {
 	_, err := os.Stat(filepath.Join(c.Dir, filepath.FromSlash(metaDir)))
 	clustered := err == nil
+	if c.Cluster == nil || !c.Cluster.Adopt {
+		if err := keepAside(c); err != nil {
+			return err
+		}
+	}
 	if c.Cluster == nil {
 		if clustered {
 			return fmt.Errorf("engine: %s belongs to a cluster; one node alone must not open it", c.Dir)
 		}
 		return nil
 	}
-	if clustered || c.Cluster.Adopt {
+	if clustered {
 		return nil
 	}
 	streams, err := os.ReadDir(filepath.Join(c.Dir, filepath.FromSlash(streamsDir)))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("engine: data directory: %w", err)
 	}
-	if len(streams) > 0 {
+	switch {
+	case len(streams) == 0:
+		return nil
+	case !c.Cluster.Adopt:
 		return fmt.Errorf("engine: %s: %w", c.Dir, ErrAlone)
+	}
+	if err := putAside(c.Dir); err != nil {
+		return fmt.Errorf("engine: adopt: %w", err)
 	}
 	return nil
 }

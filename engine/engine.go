@@ -29,6 +29,7 @@ type Engine struct {
 	catchers *semaphore.Weighted
 	batches  *batcher // nil on one node alone
 	bus      *bus     // likewise
+	adopted  bool     // set in Open alone
 
 	// Each does its own locking.
 	store   atomic.Pointer[store]
@@ -84,6 +85,14 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 			e.running.Go(func() { e.batches.run(q) })
 		}
 		e.running.Go(e.runWatch)
+		_, err := e.bus.Subscribe(restoredTopic, func(_ string, node []byte) {
+			if string(node) == e.cfg.Node {
+				e.forgetStore()
+			}
+		})
+		if err != nil {
+			return nil, errors.Join(err, e.Close())
+		}
 	}
 	return e, nil
 }
@@ -141,6 +150,16 @@ func (e *Engine) openStore(ctx context.Context) (lasts []uint64, err error) {
 	err = st.subscribe(e.parts, e.onAck, e.onLive)
 	if err == nil && e.batches != nil {
 		err = errors.Join(e.subscribeVotes(st), e.bus.again(st))
+	}
+	if err == nil && e.cfg.Cluster != nil && e.cfg.Cluster.Adopt && !e.adopted {
+		if err = e.adopt(ctx, st); err == nil {
+			err = e.caughtUp(ctx, st)
+		}
+		if err == nil {
+			e.adopted = true
+			st.close() // it knows the ids in what it has taken in only once it is opened anew
+			return e.openStore(ctx)
+		}
 	}
 	for _, p := range e.parts {
 		var last uint64

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -189,29 +190,38 @@ func (s *store) prepareAt(ctx context.Context, p *partition, c *Config) (last ui
 		err := prepare(ctx)
 		return last, err
 	}
+	err = patiently(ctx, c.Logger, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, tryWithin)
+		defer cancel()
+		return prepare(ctx)
+	})
+	return last, err
+}
+
+// tryWithin is how long an answer of the cluster is waited for: one may be lost while it forms.
+const tryWithin = 2 * time.Second
+
+// patiently tries what needs other nodes until it is done, or fails for good, or ctx ends.
+func patiently(ctx context.Context, log *slog.Logger, try func(context.Context) error) error {
 	began, told := time.Now(), false
 	for {
-		try, cancel := context.WithTimeout(ctx, 2*time.Second)
-		err := prepare(try)
-		cancel()
+		err := try(ctx)
 		if err == nil || final(err) {
-			return last, err
+			return err
 		}
 		if !told && time.Since(began) > 5*time.Second {
-			c.Logger.Warn("waiting for the other nodes of the cluster", "error", err)
+			log.Warn("waiting for the other nodes of the cluster", "error", err)
 			told = true
 		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return 0, errors.Join(ctx.Err(), err)
+		if ended := rest(ctx, 100*time.Millisecond); ended != nil {
+			return errors.Join(ended, err)
 		}
 	}
 }
 
 // final says that waiting for others does not help.
 func final(err error) bool {
-	if errors.Is(err, errFormat) {
+	if errors.Is(err, errFormat) || errors.Is(err, ErrNotEmpty) {
 		return true
 	}
 	var api *jetstream.APIError

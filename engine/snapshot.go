@@ -1,0 +1,241 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Whole streams, with their consumers and every seq, go out of and into JetStream through its
+// snapshot API: as bytes of its own that only it understands.
+
+const (
+	snapshotAt     = "$JS.API.STREAM.SNAPSHOT."
+	restoreAt      = "$JS.API.STREAM.RESTORE."
+	snapshotChunk  = 512 << 10
+	snapshotWindow = 8 << 20
+	chunkWithin    = 30 * time.Second // for the next one, or for it to be taken
+	restoreWithin  = 10 * time.Minute // for the last one: JetStream then indexes all of them
+)
+
+// snapshot is what JetStream says of a stream in front of its bytes.
+type snapshot struct {
+	Config json.RawMessage `json:"config"`
+	State  json.RawMessage `json:"state"`
+}
+
+// state reads how much there is.
+func (s *snapshot) state() (st jetstream.StreamState, err error) {
+	err = json.Unmarshal(s.State, &st)
+	return st, err
+}
+
+// apiError is how JetStream refuses.
+type apiError struct {
+	Error *struct {
+		Code        jetstream.ErrorCode `json:"err_code"`
+		Description string              `json:"description"`
+	} `json:"error"`
+}
+
+func (e *apiError) err() error {
+	if e.Error == nil {
+		return nil
+	}
+	return fmt.Errorf("the store refused: %s (%d)", e.Error.Description, e.Error.Code)
+}
+
+// ask sends a request of JetStream's API and reads the answer.
+func (s *store) ask(ctx context.Context, within time.Duration, subject string, body, answer any) error {
+	data, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	m, err := s.pub.RequestWithContext(ctx, subject, data)
+	if err != nil {
+		return err
+	}
+	var refused apiError
+	if err := errors.Join(json.Unmarshal(m.Data, &refused), json.Unmarshal(m.Data, answer)); err != nil {
+		return err
+	}
+	return refused.err()
+}
+
+// takeOut gives a stream: first what it is, then its bytes, in chunks that are the caller's for as
+// long as the call lasts.
+func (s *store) takeOut(ctx context.Context, stream string, begin func(snapshot) error, chunk func([]byte) error) error {
+	inbox := nats.NewInbox()
+	sub, err := s.pub.SubscribeSync(inbox)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := sub.SetPendingLimits(-1, 2*snapshotWindow); err != nil {
+		return err
+	}
+	var head snapshot
+	err = s.ask(ctx, restoreWithin, snapshotAt+stream, map[string]any{ // it reads and checks all first
+		"deliver_subject": inbox, "jsck": true, "chunk_size": snapshotChunk, "window_size": snapshotWindow,
+	}, &head)
+	if err != nil {
+		return fmt.Errorf("snapshot of %s: %w", stream, err)
+	}
+	if err := begin(head); err != nil {
+		return err
+	}
+	for {
+		waiting, cancel := context.WithTimeout(ctx, chunkWithin)
+		m, err := sub.NextMsgWithContext(waiting)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("snapshot of %s: %w", stream, err)
+		}
+		if len(m.Data) == 0 {
+			if status := m.Header.Get(hdrStatus); status != "" && status != "204" {
+				return fmt.Errorf("snapshot of %s: it broke off: %s %s", stream, status, m.Header.Get("Description"))
+			}
+			return nil
+		}
+		if err := chunk(m.Data); err != nil {
+			return err
+		}
+		if m.Reply != "" {
+			if err := s.pub.Publish(m.Reply, nil); err != nil {
+				return fmt.Errorf("snapshot of %s: %w", stream, err)
+			}
+		}
+	}
+}
+
+// putIn makes a stream of a snapshot, with so many replicas; next gives the chunks, and nil behind
+// the last. The stream must not be there.
+func (s *store) putIn(ctx context.Context, stream string, of snapshot, replicas int, next func() ([]byte, error)) error {
+	config, err := replicated(of.Config, replicas)
+	if err != nil {
+		return fmt.Errorf("restore %s: %w", stream, err)
+	}
+	var to struct {
+		Deliver string `json:"deliver_subject"`
+	}
+	if err := s.ask(ctx, chunkWithin, restoreAt+stream, snapshot{config, of.State}, &to); err != nil {
+		return fmt.Errorf("restore %s: %w", stream, err)
+	}
+	for {
+		chunk, err := next()
+		if err != nil {
+			return err
+		}
+		within := chunkWithin
+		if chunk == nil {
+			within = restoreWithin
+		}
+		taking, cancel := context.WithTimeout(ctx, within)
+		m, err := s.pub.RequestWithContext(taking, to.Deliver, chunk)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("restore %s: %w", stream, err)
+		}
+		if len(m.Data) > 0 {
+			var refused apiError
+			if err := json.Unmarshal(m.Data, &refused); err != nil {
+				return fmt.Errorf("restore %s: %w", stream, err)
+			}
+			if err := refused.err(); err != nil {
+				return fmt.Errorf("restore %s: %w", stream, err)
+			}
+		}
+		if chunk == nil {
+			return s.compare(ctx, stream, of)
+		}
+	}
+}
+
+// compare checks that a restored stream holds what its snapshot did, at its replicas too.
+func (s *store) compare(ctx context.Context, stream string, of snapshot) error {
+	want, err := of.state()
+	if err != nil {
+		return err
+	}
+	for end := time.Now().Add(chunkWithin); ; {
+		try, cancel := context.WithTimeout(ctx, watchWithin)
+		is, err := s.js.Stream(try, stream)
+		cancel()
+		if err == nil {
+			got := is.CachedInfo().State
+			same := got.Msgs == want.Msgs && got.LastSeq == want.LastSeq && got.FirstSeq == want.FirstSeq
+			if same && everywhere(is.CachedInfo().Cluster) {
+				return nil
+			}
+			err = fmt.Errorf("it holds %d messages up to seq %d, and had %d up to %d", got.Msgs, got.LastSeq, want.Msgs, want.LastSeq)
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("restore %s: %w", stream, err)
+		}
+		if err := rest(ctx, fenceMost); err != nil { // a leader has to be found first
+			return err
+		}
+	}
+}
+
+// everywhere says whether all replicas have all of a stream.
+func everywhere(c *jetstream.ClusterInfo) bool {
+	return c == nil || !slices.ContainsFunc(c.Replicas, func(r *jetstream.PeerInfo) bool { return !r.Current || r.Lag > 0 })
+}
+
+// leader names the node that leads a stream, "" where it is alone.
+func (s *store) leader(ctx context.Context, stream string) (string, error) {
+	is, err := s.js.Stream(ctx, stream)
+	if err != nil || is.CachedInfo().Cluster == nil {
+		return "", err
+	}
+	return is.CachedInfo().Cluster.Leader, nil
+}
+
+// replicated gives a stream's configuration with another number of replicas, placed anywhere.
+func replicated(config json.RawMessage, replicas int) (json.RawMessage, error) {
+	var keys map[string]any
+	d := json.NewDecoder(bytes.NewReader(config))
+	d.UseNumber()
+	if err := d.Decode(&keys); err != nil {
+		return nil, err
+	}
+	keys["num_replicas"] = replicas
+	delete(keys, "placement")
+	return json.Marshal(keys)
+}
+
+// vacant says with an error that a stream has held a message.
+func (s *store) vacant(ctx context.Context, stream string) error {
+	is, err := s.js.Stream(ctx, stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if state := is.CachedInfo().State; state.LastSeq > 0 {
+		return fmt.Errorf("%w: %s holds %d, up to seq %d", ErrNotEmpty, stream, state.Msgs, state.LastSeq)
+	}
+	return nil
+}
+
+// vacate makes place for a restored stream: one that never held a message is deleted.
+func (s *store) vacate(ctx context.Context, stream string) error {
+	if err := s.vacant(ctx, stream); err != nil {
+		return err
+	}
+	if err := s.js.DeleteStream(ctx, stream); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return err
+	}
+	return nil
+}
