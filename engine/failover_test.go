@@ -338,3 +338,15 @@ func TestANodeThatStopsHandsItsLeadersOver(t *testing.T) {
 	t.Logf("longest time between two acks: %v", s.longest)
 	s.check(cl.nodes[0], cl.nodes[1])
 }
+
+func TestAnEmptyNodeTakesALostOnesPlace(t *testing.T) {
+	cl := newCluster(t, engine.Config{SafetyCheck: time.Second})
+	s := startSenders(t, 16, cl.nodes[0], cl.nodes[1])
+	s.until(1000)
+	cl.close(2)
+	cl.configs[2].Dir = t.TempDir()
+	s.until(500)
+	cl.open(2)
+	s.until(500)
+	s.check(cl.nodes...)
+}
