@@ -1,0 +1,163 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// inside tells the program that it is in namespaces of its own.
+const inside = "PARLEY_FAULTS_INSIDE"
+
+// enter runs the program again in mount, network and process namespaces of its own and gives its
+// exit code. All that is made in there goes with it.
+func enter() (int, error) {
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Env = append(os.Environ(), inside+"=1")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID,
+		Pdeathsig:  syscall.SIGKILL,
+	}
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode(), nil
+	}
+	return 0, err
+}
+
+// prepare makes the ground: mounts that nobody else sees, a bridge, and a host for each node.
+func prepare(nodes int) error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("private mounts: %w", err)
+	}
+	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
+		return fmt.Errorf("mount /proc: %w", err)
+	}
+	if err := os.MkdirAll("/run/netns", 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount("hosts", "/run/netns", "tmpfs", 0, ""); err != nil {
+		return fmt.Errorf("mount /run/netns: %w", err)
+	}
+	for _, command := range []string{
+		"ip link set lo up",
+		"ip link add pbr0 type bridge",
+		"ip addr add " + address(254) + "/24 dev pbr0",
+		"ip link set pbr0 up",
+	} {
+		if err := do(command); err != nil {
+			return err
+		}
+	}
+	// Where the kernel would have the bridge's packets pass its filters, it must not.
+	_ = os.WriteFile("/proc/sys/net/bridge/bridge-nf-call-iptables", []byte("0"), 0o644) //nolint:gosec // it is there, or not
+	for i := 1; i <= nodes; i++ {
+		host, port := fmt.Sprintf("pn%d", i), fmt.Sprintf("pv%d", i)
+		for _, command := range []string{
+			"ip netns add " + host,
+			"ip link add " + port + " type veth peer name eth0 netns " + host,
+			"ip link set " + port + " master pbr0 up",
+			"ip -n " + host + " addr add " + address(i) + "/24 dev eth0",
+			"ip -n " + host + " link set lo up",
+			"ip -n " + host + " link set eth0 up",
+		} {
+			if err := do(command); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// address is of a host.
+func address(i int) string { return fmt.Sprintf("10.77.0.%d", i) }
+
+// do runs a command of words without spaces.
+func do(command string) error {
+	words := strings.Fields(command)
+	if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", command, err, out)
+	}
+	return nil
+}
+
+// on runs a command on a host.
+func on(host int, command string) error {
+	return do(fmt.Sprintf("nsenter --net=/run/netns/pn%d %s", host, command))
+}
+
+// disk is an ext4 file system in a file, whose power can be cut.
+type disk struct {
+	image, dir string
+}
+
+const diskSize = 192 << 20
+
+// newDisk makes and mounts a disk at base.
+func newDisk(base string) (*disk, error) {
+	d := &disk{image: base + ".img", dir: base}
+	if err := os.Mkdir(d.dir, 0o750); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(d.image, nil, 0o600); err != nil {
+		return nil, err
+	}
+	if err := os.Truncate(d.image, diskSize); err != nil {
+		return nil, err
+	}
+	if err := do("mkfs.ext4 -q -F " + d.image); err != nil {
+		return nil, err
+	}
+	return d, d.mount()
+}
+
+func (d *disk) mount() error { return do("mount -o loop " + d.image + " " + d.dir) }
+
+func (d *disk) unmount() error { return unix.Unmount(d.dir, 0) }
+
+// remove gives the disk up. Its file would be in the way of the next run's.
+func (d *disk) remove() error {
+	return errors.Join(unix.Unmount(d.dir, unix.MNT_DETACH), os.Remove(d.image))
+}
+
+const (
+	ext4Shutdown  = 0x8004587D // EXT4_IOC_SHUTDOWN
+	withoutTheLog = 2          // EXT4_GOING_FLAGS_NOLOGFLUSH: what is not synced is gone
+)
+
+// cut takes the power away: nothing that was not synced will be there at the next mount, and
+// nothing more can be written.
+func (d *disk) cut() error {
+	f, err := os.Open(d.dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	return unix.IoctlSetPointerInt(int(f.Fd()), ext4Shutdown, withoutTheLog)
+}
+
+// fill takes all the space there is, until drain.
+func (d *disk) fill() error {
+	f, err := os.Create(d.ballast())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	var st unix.Statfs_t
+	if err := unix.Statfs(d.dir, &st); err != nil {
+		return err
+	}
+	return unix.Fallocate(int(f.Fd()), 0, 0, int64(st.Bavail)*st.Bsize) //nolint:gosec // a small disk
+}
+
+func (d *disk) drain() error { return os.Remove(d.ballast()) }
+
+func (d *disk) ballast() string { return filepath.Join(d.dir, "ballast") }
