@@ -23,13 +23,14 @@ define run_tests
 @{ go test -v $(RACE) $(TESTFLAGS) $(1) 2>&1; echo "exit status of go test: $$?"; } | tee "$(TESTLOG)" | awk -f .ci/tests.awk
 endef
 
-.PHONY: help fmt lint test e2e bench fuzz faults
+.PHONY: help fmt lint test e2e bench fuzz faults planted
 
 help:
 	@echo "make test    every test that this machine can run; says which were left out"
 	@echo "make e2e     the tests that run the binary or a whole server"
 	@echo "make fuzz    each fuzz target for a while (FUZZTIME=30s)"
 	@echo "make faults  three nodes under crashes, cuts and power cuts (root; RUNS=20 SEED=1)"
+	@echo "make planted whether the campaign of faults catches bugs planted for it (root; minutes)"
 	@echo "make bench   the hot paths, then the table of figures, beside its peers (minutes)"
 	@echo "make fmt     format the code"
 	@echo "make lint    gofumpt, go vet, staticcheck, golangci-lint, at pinned versions"
@@ -62,3 +63,6 @@ fuzz:
 
 faults:
 	go run ./e2e/faults -runs $(RUNS) -seed $(SEED)
+
+planted:
+	go run ./e2e/faults -plant all -runs 5 -seed $(SEED)

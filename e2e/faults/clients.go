@@ -408,3 +408,22 @@ func (p plainRoom) next(until time.Time) (*frame, error) {
 	text, err := json.Marshal(body)
 	return &frame{Op: "message", entry: entry{Body: text}, raw: line}, err
 }
+
+// passBy has people come into a room and leave it for good, by the door or through a window, until
+// the faults are over.
+func (r *run) passBy(room string) {
+	for i := 0; !r.calm() && r.going(); i++ {
+		l, err := dial("tcp", 1+rand.IntN(nodes), fmt.Sprintf("v%d", i))
+		if err != nil {
+			r.rest(50 * time.Millisecond)
+			continue
+		}
+		if l.say(fmt.Sprintf(`{"op":"join","room":%q}`, room)) == nil {
+			r.rest(rand.N(600 * time.Millisecond))
+			if rand.IntN(2) == 0 {
+				_ = l.say(fmt.Sprintf(`{"op":"leave","room":%q}`, room))
+			}
+		}
+		l.hangUp()
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"parley/e2e/history"
@@ -20,6 +21,8 @@ type settings struct {
 	program string
 	keep    string
 	all     bool
+	plant   string
+	caught  bool // end with the first run that is wrong
 }
 
 func main() {
@@ -31,6 +34,7 @@ func main() {
 	flag.StringVar(&s.program, "program", "", "the binary under test (default: it is built)")
 	flag.StringVar(&s.keep, "keep", "", "directory for histories and logs of runs that fail (default: a temporary one)")
 	flag.BoolVar(&s.all, "keep-all", false, "keep those of all runs")
+	flag.StringVar(&s.plant, "plant", "", "build the program with a bug of planted.go, and end with the first run that catches it; all = one after the other")
 	flag.Parse()
 	code, err := campaign(&s)
 	if err != nil {
@@ -59,13 +63,52 @@ func campaign(s *settings) (int, error) {
 		return 0, err
 	}
 	defer func() { _ = os.RemoveAll(work) }()
-	if s.program == "" {
+	switch {
+	case s.plant != "":
+		return s.perfect(work)
+	case s.program == "":
 		s.program = filepath.Join(work, "parley")
 		if out, err := exec.Command("go", "build", "-o", s.program, "parley/cmd/parley").CombinedOutput(); err != nil {
 			return 0, fmt.Errorf("build the program: %w\n%s", err, out)
 		}
 	}
 	return s.perform(work)
+}
+
+// perfect has the campaign catch planted bugs. The exit code is 1 where one was not.
+func (s *settings) perfect(work string) (code int, err error) {
+	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		return 0, fmt.Errorf("where the module is: %w", err)
+	}
+	chosen := plants
+	if s.plant != "all" {
+		p, err := planted(s.plant)
+		if err != nil {
+			return 0, err
+		}
+		chosen = []plant{p}
+	}
+	missed := 0
+	for _, p := range chosen {
+		of := *s
+		of.kinds, of.caught = p.faults, true
+		if of.program, err = sow(p, strings.TrimSpace(string(root)), work); err != nil {
+			return 0, err
+		}
+		fmt.Printf("== %s\n", p.name)
+		found, err := of.perform(work)
+		if err != nil {
+			return 0, fmt.Errorf("with %s: %w", p.name, err)
+		}
+		if found == 0 {
+			missed++
+			fmt.Printf("%s was not caught\n", p.name)
+		}
+		_ = os.Remove(of.program)
+	}
+	fmt.Printf("%d of %d planted bugs were caught\n", len(chosen)-missed, len(chosen))
+	return min(missed, 1), nil
 }
 
 // perform does the runs and prints their figures.
@@ -103,11 +146,14 @@ func (s *settings) perform(work string) (int, error) {
 				fmt.Println("  wrong:", w)
 			}
 		}
-		if len(wrong) > 0 || s.all {
+		if (len(wrong) > 0 && !s.caught) || s.all {
 			fmt.Println("  kept in", s.save(dir, seed))
 		}
 		_ = os.RemoveAll(dir)
 		sum.add(f)
+		if s.caught && len(wrong) > 0 {
+			break
+		}
 	}
 	fmt.Printf("%d runs, %d of them wrong\n", sum.runs, sum.failed)
 	sum.print(os.Stdout)

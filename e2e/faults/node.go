@@ -27,6 +27,7 @@ type node struct {
 	rec     *history.Recorder
 
 	process *exec.Cmd     // nil when it is down
+	begins  int64         // of the log: where this process's part begins
 	ended   chan struct{} // closed when the process has
 	asked   bool          // it was told to end
 	paused  bool
@@ -56,6 +57,9 @@ func (n *node) start() error {
 		"--cluster-secret-file", n.secret, "--min-free", "8MiB", "--log", "json")
 	n.process.Dir = filepath.Dir(n.disk.dir)
 	n.process.Stdout, n.process.Stderr = n.log, n.log
+	if info, err := n.log.Stat(); err == nil {
+		n.begins = info.Size()
+	}
 	if err := n.process.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", n.name(), err)
 	}
@@ -114,7 +118,7 @@ func (n *node) terminate() {
 	n.signal(syscall.SIGTERM)
 	select {
 	case <-n.ended:
-		if code := n.process.ProcessState.ExitCode(); code != 0 {
+		if code := n.process.ProcessState.ExitCode(); code != 0 && n.wasReady() {
 			n.trouble("told to stop, it ended with code %d", code)
 		}
 	case <-time.After(stopWithin):
@@ -128,6 +132,13 @@ func (n *node) terminate() {
 		}
 	}
 	n.process = nil
+}
+
+// wasReady says whether this process has come so far as to serve: one that is told to stop before
+// may say that it did not start.
+func (n *node) wasReady() bool {
+	text, err := os.ReadFile(n.log.Name())
+	return err != nil || bytes.Contains(text[min(int(n.begins), len(text)):], []byte(`"msg":"ready"`))
 }
 
 // ready says whether the node stores messages.

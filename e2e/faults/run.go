@@ -152,6 +152,7 @@ func (r *run) course() error {
 	for _, c := range r.readers {
 		reading.Go(c.read)
 	}
+	reading.Go(func() { r.passBy("a") })
 	defer func() { r.finish(); sending.Wait(); reading.Wait() }()
 	if err := r.faults(); err != nil {
 		return err
