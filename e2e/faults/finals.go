@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -10,46 +11,61 @@ import (
 	"parley/e2e/history"
 )
 
-// agreeWithin is how long nodes may take to hold the same, once all is well.
-const agreeWithin = 20 * time.Second
+// agreeWithin is how long nodes may take to hold the same, once all is well, and readers to have it.
+const agreeWithin = 40 * time.Second
 
-// finals reads all rooms from all nodes, until they agree or have had time to, and writes down what
-// each holds. It gives each room's last message.
-func (r *run) finals() (last map[string]string) {
-	held := make(map[string][]history.Item) // by node and room
-	key := func(n *node, room string) string { return n.name() + " " + room }
+// finals is what each room holds at each node: by node, then by room.
+type finals []map[string][]history.Item
+
+// settle waits until all nodes hold the same, every reader has it, and nothing came meanwhile: what
+// was sent under the last fault may be stored long after. It writes down what the nodes hold then.
+func (r *run) settle() {
+	var held finals
 	r.within(agreeWithin, func() bool {
-		same := true
-		for _, n := range r.nodes {
-			if err := r.readAll(n, func(room string, items []history.Item) { held[key(n, room)] = items }); err != nil {
-				r.rec.Add(history.Event{Type: "info", Op: "final", Node: n.name(), Reason: err.Error()})
-				same = false
-			}
+		held = r.readFinals()
+		if !held.agree(r.rooms) {
+			return false
 		}
-		for _, room := range r.rooms {
-			first, ok := held[key(r.nodes[0], room)]
-			for _, n := range r.nodes {
-				items, there := held[key(n, room)]
-				same = same && ok && there && slices.Equal(first, items)
-			}
-		}
-		return same
+		r.within(time.Second, func() bool { return r.caughtUp(held[0]) })
+		return r.caughtUp(held[0]) && held.equal(r.readFinals())
 	})
-	last = make(map[string]string)
-	for _, n := range r.nodes {
+	for i, n := range r.nodes {
 		for _, room := range r.rooms {
-			items, ok := held[key(n, room)]
-			if !ok {
+			if items, ok := held[i][room]; ok {
+				r.rec.Add(history.Event{Type: "ok", Op: "final", Room: room, Node: n.name(), Items: items})
+			} else {
 				n.trouble("%s could not be read within %v", room, agreeWithin)
-				continue
-			}
-			r.rec.Add(history.Event{Type: "ok", Op: "final", Room: room, Node: n.name(), Items: items})
-			if len(items) > 0 {
-				last[room] = items[len(items)-1].Msg
 			}
 		}
 	}
-	return last
+}
+
+// readFinals reads all rooms from all nodes.
+func (r *run) readFinals() finals {
+	held := make(finals, len(r.nodes))
+	for i, n := range r.nodes {
+		held[i] = make(map[string][]history.Item)
+		if err := r.readAll(n, func(room string, items []history.Item) { held[i][room] = items }); err != nil {
+			r.rec.Add(history.Event{Type: "info", Op: "final", Node: n.name(), Reason: err.Error()})
+		}
+	}
+	return held
+}
+
+// agree says whether all nodes hold the same of every room.
+func (f finals) agree(rooms []string) bool {
+	for _, at := range f {
+		if len(at) != len(rooms) || !maps.EqualFunc(at, f[0], slices.Equal[[]history.Item]) {
+			return false
+		}
+	}
+	return true
+}
+
+func (f finals) equal(g finals) bool {
+	return slices.EqualFunc(f, g, func(a, b map[string][]history.Item) bool {
+		return maps.EqualFunc(a, b, slices.Equal[[]history.Item])
+	})
 }
 
 // readAll reads every room from a node.

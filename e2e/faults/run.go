@@ -34,7 +34,6 @@ type run struct {
 // What is waited for, each for so long. No run that goes well waits for it.
 const (
 	patience      = 60 * time.Second // nodes that are ready, publishers that are done
-	readersWithin = 20 * time.Second // readers that have everything, once it is stored
 	membersWithin = 15 * time.Second // nodes that agree who is there
 )
 
@@ -170,8 +169,7 @@ func (r *run) course() error {
 		return nil
 	}
 	sending.Wait()
-	target := r.finals()
-	r.within(readersWithin, func() bool { return r.caughtUp(target) })
+	r.settle()
 	r.everybodyStays()
 	r.presence()
 	r.finish()
@@ -268,14 +266,16 @@ func (r *run) unsent() (n int64) {
 
 // caughtUp says whether every reader has its room's last message. A plain one that came later than
 // that has nothing to read.
-func (r *run) caughtUp(target map[string]string) bool {
+func (r *run) caughtUp(held map[string][]history.Item) bool {
 	for _, c := range r.readers {
-		seen := c.seen.Load()
-		switch {
-		case !c.stays.Load():
+		if !c.stays.Load() {
 			return false
-		case seen == nil && c.transport == "plain":
-		case target[c.room] != "" && (seen == nil || *seen != target[c.room]):
+		}
+		items, seen := held[c.room], c.seen.Load()
+		if len(items) == 0 || (seen == nil && c.transport == "plain") {
+			continue
+		}
+		if seen == nil || *seen != items[len(items)-1].Msg {
 			return false
 		}
 	}
