@@ -162,13 +162,13 @@ func (s *store) putIn(ctx context.Context, stream string, of snapshot, c *Config
 			break
 		}
 	}
-	if err := s.compare(ctx, stream, of); err != nil || c.replicas() == 1 {
+	if err := s.compare(ctx, stream, of, 1); err != nil || c.replicas() == 1 {
 		return err
 	}
 	if err := s.spreadOut(ctx, stream, c.replicas()); err != nil {
 		return fmt.Errorf("restore %s: %w", stream, err)
 	}
-	return s.compare(ctx, stream, of)
+	return s.compare(ctx, stream, of, c.replicas())
 }
 
 // spreadOut gives a stream that is on one node its other replicas.
@@ -185,8 +185,8 @@ func (s *store) spreadOut(ctx context.Context, stream string, replicas int) erro
 	return err
 }
 
-// compare checks that a restored stream holds what its snapshot did, at its replicas too.
-func (s *store) compare(ctx context.Context, stream string, of snapshot) error {
+// compare checks that a restored stream holds what its snapshot did, at so many replicas.
+func (s *store) compare(ctx context.Context, stream string, of snapshot, replicas int) error {
 	want, err := of.state()
 	if err != nil {
 		return err
@@ -198,7 +198,7 @@ func (s *store) compare(ctx context.Context, stream string, of snapshot) error {
 		if err == nil {
 			got := is.CachedInfo().State
 			same := got.Msgs == want.Msgs && got.LastSeq == want.LastSeq && got.FirstSeq == want.FirstSeq
-			if same && everywhere(is.CachedInfo().Cluster) {
+			if same && everywhere(is.CachedInfo().Cluster, replicas) {
 				return nil
 			}
 			err = fmt.Errorf("it holds %d messages up to seq %d, and had %d up to %d", got.Msgs, got.LastSeq, want.Msgs, want.LastSeq)
@@ -212,9 +212,13 @@ func (s *store) compare(ctx context.Context, stream string, of snapshot) error {
 	}
 }
 
-// everywhere says whether all replicas have all of a stream.
-func everywhere(c *jetstream.ClusterInfo) bool {
-	return c == nil || !slices.ContainsFunc(c.Replicas, func(r *jetstream.PeerInfo) bool { return !r.Current || r.Lag > 0 })
+// everywhere says whether a stream has all its replicas, and they all of it.
+func everywhere(c *jetstream.ClusterInfo, replicas int) bool {
+	if replicas == 1 {
+		return true
+	}
+	return c != nil && len(c.Replicas) == replicas-1 &&
+		!slices.ContainsFunc(c.Replicas, func(r *jetstream.PeerInfo) bool { return !r.Current || r.Lag > 0 })
 }
 
 // alone gives a stream's configuration with one replica, at this node where that is one of the
