@@ -19,7 +19,6 @@ import (
 
 	"parley"
 	"parley/quota"
-	"parley/session"
 	"parley/transport/sock"
 )
 
@@ -56,7 +55,7 @@ func (g secureGuard) ConnectionState() tls.ConnectionState {
 // guards is a listener whose connections are guarded.
 type guards struct {
 	net.Listener
-	sessions *session.Server
+	server *Server
 }
 
 // Accept implements net.Listener. Connections that are not let in are answered here.
@@ -66,12 +65,12 @@ func (l guards) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		account, err := l.sessions.Connect(c.RemoteAddr())
+		account, err := l.server.connect(c.RemoteAddr())
 		if err != nil {
 			turnAway(c, err)
 			continue
 		}
-		g := &guard{Conn: c, account: account, quota: l.sessions.Quota}
+		g := &guard{Conn: c, account: account, quota: l.server.sessions.Quota}
 		if s, ok := c.(*sock.Stream); ok && s.ConnectionState() != nil {
 			return secureGuard{g}, nil
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"parley"
+	"parley/quota"
 	"parley/session"
 	"parley/transport/sock"
 )
@@ -138,6 +139,7 @@ func (s *Server) handler() http.Handler {
 		defer func() {
 			s.open.Add(-1)
 			s.answers[min(w.status, 599)/100].Add(1)
+			w.account.Close()
 		}()
 		if s.sessions.Quota.Visit(sock.ClientAddr(r).Addr()).Operate(r.Context()) != nil {
 			return // the client has gone
@@ -147,6 +149,12 @@ func (s *Server) handler() http.Handler {
 			s.refused.Add(1)
 			setSafe(w.Header())
 			w.Header().Set("Connection", "close")
+			s.fail(w, r, err)
+			return
+		}
+		r, err := s.carry(w, r)
+		if err != nil {
+			setSafe(w.Header())
 			s.fail(w, r, err)
 			return
 		}
@@ -173,6 +181,28 @@ func (s *Server) identify(w *writer, r *http.Request) {
 		w.client = net.TCPAddrFromAddrPort(client)
 		r.RemoteAddr = client.String()
 	}
+}
+
+// connect opens the account of a connection. A proxy that says whose its requests are has none: it is no
+// client, and what it carries is counted as its clients'.
+func (s *Server) connect(from net.Addr) (*quota.Account, error) {
+	if a, ok := from.(*net.TCPAddr); ok && s.proxies.Load().Trusts(a.AddrPort().Addr()) {
+		return nil, nil //nolint:nilnil // a nil Account is unlimited
+	}
+	return s.sessions.Connect(from)
+}
+
+// carry opens the account of a client behind a proxy whose request becomes a connection.
+func (s *Server) carry(w *writer, r *http.Request) (*http.Request, error) {
+	if path := r.URL.Path; w.client == nil || path != "/ws" && path != "/events" && !strings.HasSuffix(path, "/events") {
+		return r, nil
+	}
+	account, err := s.sessions.Connect(w.client)
+	if err != nil {
+		return r, err
+	}
+	w.account = account
+	return r.WithContext(quota.NewContext(r.Context(), account)), nil
 }
 
 // admit checks what every request must be.
@@ -247,7 +277,7 @@ func (s *Server) Stats() Stats {
 func (s *Server) Serve(l net.Listener) error {
 	addr, ok := l.Addr().(*net.TCPAddr)
 	s.anyAddress.Store(ok && addr.IP.IsUnspecified())
-	if err := s.http.Serve(guards{l, s.sessions}); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.http.Serve(guards{l, s}); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve HTTP: %w", err)
 	}
 	return nil
