@@ -187,7 +187,7 @@ func (s *Server) identify(w *writer, r *http.Request) {
 // client, and what it carries is counted as its clients'.
 func (s *Server) connect(from net.Addr) (*quota.Account, error) {
 	if a, ok := from.(*net.TCPAddr); ok && s.proxies.Load().Trusts(a.AddrPort().Addr()) {
-		return nil, nil //nolint:nilnil // a nil Account is unlimited
+		return nil, nil // a nil Account is unlimited
 	}
 	return s.sessions.Connect(from)
 }
