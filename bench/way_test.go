@@ -52,6 +52,14 @@ func TestIdleOverHTTP(t *testing.T) {
 	}
 }
 
+func TestIdleOverTLS(t *testing.T) {
+	t.Parallel()
+	for _, transport := range []string{bench.TCP, bench.WebSocket, bench.SSE} {
+		i := bench.IdleTLS{Idle: bench.Idle{Connections: 20, Settle: short, Transport: transport}}
+		check(t, rows(t, i), []string{"parley"}, "rss_before_mb", "rss_after_mb")
+	}
+}
+
 func TestJoin(t *testing.T) {
 	t.Parallel()
 	for _, transport := range []string{bench.TCP, bench.WebSocket} {
