@@ -115,7 +115,7 @@ func (s *Server) guarded() bool { return s.Auth != nil && s.Auth.On() }
 
 // anonymous is who has not said who it is.
 func (s *Server) anonymous() *auth.Principal {
-	if !s.guarded() {
+	if s.Auth == nil {
 		return anyone
 	}
 	return s.Auth.Anonymous()
@@ -137,9 +137,18 @@ func (s *Server) called(given string) (string, error) {
 	return name, nil
 }
 
+// mayBeCalled says whether somebody that has proved no name may go by this one. It may not where the name
+// was given while nobody had to say who they are, and now they have to.
+func (s *Server) mayBeCalled(name string) bool {
+	return name == "" || strings.HasPrefix(name, unproven) || !s.guarded()
+}
+
 // gate lets an operation of the session's pass, or says why not.
 func (s *Session) gate(op *wire.Op) error {
 	who := s.principal()
+	if e := s.ended.Load(); e != nil { // whoever it is
+		return e
+	}
 	if err := s.server.permit(who, op); err != nil {
 		s.server.refused(s.client(), op, err)
 		return err
@@ -178,13 +187,28 @@ func (s *Server) Caller(ctx context.Context, from netip.AddrPort, credential, na
 	return c, c.account.Login(c.user, !c.who.Anonymous)
 }
 
-// Permit says whether a caller may do what it asks for; the error is what it is told.
+// Permit says whether a caller may do what it asks for; the error is what it is told. It counts who it is
+// now: its word may have ended, or been revoked, since it was found.
 func (s *Server) Permit(c Caller, op *wire.Op) error {
-	err := s.permit(c.who, op)
+	who, err := s.renew(c)
+	if err == nil {
+		err = s.permit(who, op)
+	}
 	if err != nil {
 		s.refused(c.client(), op, err)
 	}
 	return err
+}
+
+// renew gives who a caller is by what is granted now.
+func (s *Server) renew(c Caller) (*auth.Principal, error) {
+	switch {
+	case s.Auth == nil:
+		return c.who, nil
+	case c.who.Anonymous && !s.mayBeCalled(c.user):
+		return nil, errNobody
+	}
+	return s.Auth.Renew(c.who)
 }
 
 // Administers says whether a caller is one who may see and do everything there is to administer.
