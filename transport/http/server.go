@@ -72,6 +72,7 @@ type Server struct {
 	draining   atomic.Bool
 	refused    atomic.Int64
 	open       atomic.Int64
+	turnedAway turnedAway
 	answers    [6]atomic.Int64 // by the first digit of the status
 }
 
@@ -293,4 +294,5 @@ func (s *Server) Drain(ctx context.Context) {
 	if s.http.Shutdown(ctx) != nil {
 		_ = s.http.Close()
 	}
+	s.turnedAway.wg.Wait() // a moment at most
 }
