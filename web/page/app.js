@@ -192,8 +192,8 @@ function mine(name) { return name !== null && session.may('join', name) ? name :
 
 /** Why one may not say anything in a room; empty where one may. @param {string} room */
 function refusal(room) {
-  if (session.needed || session.may('send', room)) return ''; // what one writes waits
-  if (session.who.anonymous && session.who.auth) return `Sign in to write in ${room}.`;
+  if (session.may('send', room)) return '';
+  if (session.who.anonymous && session.who.auth && !session.ended) return `Sign in to write in ${room}.`;
   return session.may('join', room) ? `You may read ${room}, and not write in it.` : `You may not join ${room}.`;
 }
 

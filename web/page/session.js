@@ -79,7 +79,8 @@ export class Session extends EventTarget {
     }
     this.ended = this.#user !== '' && who.anonymous;
     if (!who.anonymous) this.#user = who.user;
-    this.who = who;
+    // What we could do before is offered until we are in again: it waits.
+    this.who = this.ended ? { ...who, grants: this.who.grants } : who;
     this.dispatchEvent(new Event('change'));
   }
 

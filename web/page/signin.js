@@ -19,7 +19,7 @@ export class SignIn extends HTMLElement {
   #field = h('label', { class: 'stack' }, 'Your token', this.#token);
   #or = h('details', { class: 'or' }, h('summary', {}, 'Sign in with a token'));
   #form = h('form', { class: 'card', onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); void this.#take(); } },
-    this.#title, this.#text, this.#provider, this.#or, this.#field, this.#error, h('div', { class: 'buttons' }, this.#later, this.#go));
+    h('img', { class: 'emblem', src: '/page/favicon.svg', alt: '', width: 44, height: 44 }), this.#title, this.#text, this.#provider, this.#or, this.#field, this.#error, h('div', { class: 'buttons' }, this.#later, this.#go));
   #dialog = h('dialog', { 'aria-labelledby': 'signin-title' }, this.#form);
 
   /** @param {import('./session.js').Session} session */
@@ -44,7 +44,7 @@ export class SignIn extends HTMLElement {
     this.classList.toggle('alone', must);
     this.#title.textContent = ended ? 'Your session has ended' : must ? 'Sign in to Parley' : 'Sign in';
     this.#text.textContent = ended ? 'Sign in again to go on. What you have written is kept, and sent then.'
-      : must ? 'This server lets in only those it knows.' : 'Those whom this server knows may do more here.';
+      : must ? `This server lets in only those it knows.${who.login === '' ? ' Whoever runs it can give you a token.' : ''}` : 'Those whom this server knows may do more here.';
     this.#later.hidden = must;
     this.#provider.hidden = who.login === '';
     this.#provider.textContent = `Sign in with ${who.login}`;
