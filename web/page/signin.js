@@ -13,7 +13,7 @@ export class SignIn extends HTMLElement {
     id: 'your-token', type: 'password', name: 'token', autocomplete: 'off', autocapitalize: 'none', spellcheck: false,
     placeholder: 'Paste it here', oninput: () => { this.#error.textContent = ''; },
   });
-  #provider = h('a', { class: 'provider', href: '/login' });
+  #provider = h('a', { class: 'provider', href: '/login' }, 'Sign in at the provider');
   #go = h('button', { type: 'submit', class: 'primary' }, 'Sign in');
   #later = h('button', { type: 'button', class: 'quiet', onclick: () => this.#dialog.close() }, 'Not now');
   #field = h('label', { class: 'stack' }, 'Your token', this.#token);
