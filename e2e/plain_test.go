@@ -59,7 +59,7 @@ func TestPlainCommands(t *testing.T) {
 
 	ada.send("/help")
 	var help []string
-	for range 6 {
+	for range 5 {
 		help = append(help, ada.expectPrefix("* "))
 	}
 	for _, command := range []string{"/help", "/join", "/nick", "/who", "/history", "/since", "/quit", "//"} {
