@@ -1,15 +1,18 @@
 package tcp
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
 
 	"parley"
+	"parley/audit"
 	"parley/auth"
 	"parley/internal/logtest"
 	"parley/room"
@@ -93,5 +96,29 @@ func TestASilentClientIsLeftAlone(t *testing.T) {
 				t.Errorf("a silent client has a deadline at %v", at)
 			}
 		})
+	}
+}
+
+// A connection that comes when the server is going away leaves nothing behind.
+func TestAConnectionThatComesTooLate(t *testing.T) {
+	var lines bytes.Buffer
+	logger := slog.New(slog.DiscardHandler)
+	hub := room.NewHub(logtest.New(logtest.Options{}), room.Config{})
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = hub.Run(ctx) })
+	defer running.Wait()
+	defer cancel()
+	sessions := &session.Server{
+		Hub: hub, Limits: parley.DefaultLimits(), Logger: logger, Audit: audit.New(slog.NewTextHandler(&lines, nil)),
+	}
+	s, err := NewServer(sessions, Config{Logger: logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Drain(t.Context())
+	s.start(accepted(t))
+	if got := lines.String(); !strings.Contains(got, "msg=connected") || !strings.Contains(got, "msg=ended") {
+		t.Errorf("the session did not end:\n%s", got)
 	}
 }

@@ -109,7 +109,9 @@ func (s *Server) start(nc net.Conn) {
 	}
 	c.session = s.sessions.New(c, wire.TextBare{})
 	c.session.Charge(account)
-	s.conns.Start(&c.Conn)
+	if !s.conns.Start(&c.Conn) {
+		c.session.Close()
+	}
 }
 
 // turnAway closes a connection that is not let in. An empty socket takes these few bytes at once.
