@@ -2,6 +2,7 @@ package quota
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -52,20 +53,35 @@ func (q *Quota) Connect(addr netip.Addr) (*Account, error) {
 	s := q.settings.Load()
 	if n := q.open.Add(1); s.connections > 0 && n > s.connections {
 		q.open.Add(-1)
-		return nil, q.refuse(Connections, comeBack, parley.Unavailable, "the server has as many connections as it takes")
+		return nil, q.turnAway(addr, q.refuse(Connections, comeBack, parley.Unavailable, "the server has as many connections as it takes"))
 	}
 	a := q.account(addr, true)
 	t := s.terms(a.near)
 	if a.address = q.parties.hold(partyKey{addr: ours(addr)}, t.perAddress); a.address == nil {
 		q.open.Add(-1)
-		return nil, q.refuse(ConnectionsPerAddress, comeBack, parley.RateLimited, "your address has %d connections, as many as one may have", t.perAddress)
+		return nil, q.turnAway(addr, q.refuse(ConnectionsPerAddress, comeBack, parley.RateLimited, "your address has %d connections, as many as one may have", t.perAddress))
 	}
 	a.user = a.address
 	if wait := a.address.connects.take(t.connects, time.Now()); wait > 0 {
 		a.Close()
-		return nil, q.refuse(Connects, wait, parley.RateLimited, "your address connects more than %d times a second", t.connects.perSecond)
+		return nil, q.turnAway(addr, q.refuse(Connects, wait, parley.RateLimited, "your address connects more than %d times a second", t.connects.perSecond))
 	}
 	return a, nil
+}
+
+// ErrFlood is behind the refusal of a connection from an address that has been told often enough why: it
+// need not be told again, and is best cut off at once.
+var ErrFlood = errors.New("a flood of connections")
+
+// told is how often an address is told why its connections are refused.
+var told = paceOf(20, 50)
+
+// turnAway adds to a refusal that it need not be said.
+func (q *Quota) turnAway(addr netip.Addr, refusal error) error {
+	if q.parties.find(partyKey{addr: ours(addr)}).told.take(told, time.Now()) > 0 {
+		return parley.AsError(refusal).Because(ErrFlood)
+	}
+	return refusal
 }
 
 // Visit gives the account of a single request from addr; it need not be closed. Its rates are those of

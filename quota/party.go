@@ -14,6 +14,7 @@ type party struct {
 	connections int // that hold it; guarded by its shard's mu
 
 	connects, logins bucket // an address's
+	told             bucket // likewise: what its refused connections were told
 	sends            bucket // a user's, over all sessions
 	joins, history   bucket // likewise
 	operations       bucket // likewise

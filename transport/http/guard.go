@@ -94,6 +94,10 @@ const (
 
 // add answers a connection that is not let in, whatever it asks for, and closes it.
 func (t *turnedAway) add(c net.Conn, err error) {
+	if errors.Is(err, quota.ErrFlood) {
+		sock.Cut(c)
+		return
+	}
 	if t.hearing.Add(1) > hearAtOnce {
 		t.hearing.Add(-1)
 		answerAway(c, err)
