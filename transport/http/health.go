@@ -45,7 +45,7 @@ func (s *Server) metrics(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.sessions.Administers(caller); err != nil {
+	if err := s.sessions.Administers(caller, "metrics"); err != nil {
 		return err
 	}
 	s.config.Metrics.ServeHTTP(w, r)
