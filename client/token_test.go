@@ -130,6 +130,7 @@ func TestTokensThatCannotBeRenewed(t *testing.T) {
 				}
 				defer c.Close()
 				sleepFor(t, 70*time.Second)
+				synctest.Wait()
 				most := 1
 				if name == "the same" {
 					most = 10 // each time a fifth of what is left remains
