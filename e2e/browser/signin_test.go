@@ -3,8 +3,12 @@ package browser_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 
 	"parley/e2e/browser"
 	"parley/internal/oidctest"
@@ -81,5 +85,52 @@ auth:
 	page.UntilAnew("out", `document.querySelector('parley-signin dialog').open`)
 	if log := s.log.String(); strings.Contains(log, "eyJ") || strings.Contains(log, oidctest.ClientSecret) {
 		t.Errorf("the log tells a secret:\n%s", log)
+	}
+}
+
+// TestATokenEndsUnderAPage: the page says so, keeps what is written, and sends it when somebody has signed
+// in again.
+func TestATokenEndsUnderAPage(t *testing.T) {
+	const secret = "0123456789abcdef0123456789abcdef"
+	s := guarded(t, func(string) string {
+		return `
+auth:
+  issuer: https://id.example
+  audience: parley
+  keys: [{alg: HS256, secret_file: hs.key}]
+`
+	}, map[string]string{"hs.key": secret})
+	token := func(life time.Duration) string {
+		text, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
+			"iss": "https://id.example", "aud": "parley", "sub": "ada", "exp": time.Now().Add(life).Unix(),
+			"parley": []map[string]any{{"rooms": "**", "may": []string{"join", "history", "send", "members", "signal"}}},
+		}).SignedString([]byte(secret))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	signIn := func(page *browser.Page, life time.Duration) {
+		page.UntilAnew("the token's field", `document.querySelector('parley-signin dialog').open && document.activeElement.id === 'your-token'`)
+		page.Type(token(life))
+		page.Press("\r")
+	}
+	page := browser.New(t).Open(s.url("lobby"), browser.Phone, nil)
+	page.Allow("WebSocket")
+	signIn(page, 15*time.Second)
+	page.UntilAnew("ada is in", in)
+	page.Say("in time")
+	page.Sees("in time")
+	page.Until("the token's end", `document.querySelector('parley-banner').textContent.includes('Your session has ended')`)
+	page.Say("too late")
+	page.Until("it waits", `document.querySelector('.draft[data-state=sending]')`)
+	page.Do("document.querySelector('parley-composer textarea').focus()")
+	page.Type("half a th")
+	page.Click("parley-banner button")
+	signIn(page, time.Hour)
+	page.Sees("too late")
+	page.Until("the draft is there", `document.querySelector('parley-composer textarea').value === 'half a th' && document.querySelectorAll('.draft').length === 0`)
+	if got := page.Bodies(); !slices.Equal(got, []string{"in time", "too late"}) {
+		t.Errorf("the page shows %q", got)
 	}
 }
