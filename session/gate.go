@@ -107,6 +107,16 @@ func sees(who *auth.Principal, room string) bool {
 // closed says that somebody may do nothing: it has yet to say who it is.
 func closed(who *auth.Principal) bool { return who.Anonymous && len(who.Grants) == 0 }
 
+// HelloMost is how many bytes of a line or message are kept that has not ended, while its client has yet
+// to say who it is: as much as the longest credential takes, and to spare.
+const HelloMost = 2 * auth.MaxCredential
+
+// Stranger says whether the client may do nothing until it says who it is.
+func (s *Session) Stranger() bool { return closed(s.principal()) }
+
+// ErrStranger is for a stranger that has more to say than that.
+var ErrStranger = parley.Errorf(parley.TooLarge, "who has not said who it is sends at most %d bytes at once", HelloMost)
+
 // anyone is who says nothing, where nobody has to.
 var anyone = &auth.Principal{Anonymous: true, Grants: auth.All()}
 

@@ -192,6 +192,10 @@ func (c *conn) keep(data []byte) error {
 	if len(c.partial)+len(data) > c.limit(c.partial, data)+1 { // a CR may come on top
 		return c.tooLong()
 	}
+	if len(c.partial)+len(data) > session.HelloMost && c.session.Stranger() {
+		c.server.sessions.Quota.Count(quota.Frame)
+		return c.refuse(session.ErrStranger)
+	}
 	c.partial = append(c.partial, data...)
 	return nil
 }

@@ -3,6 +3,7 @@ package tcp
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"strings"
@@ -120,5 +121,16 @@ func TestAConnectionThatComesTooLate(t *testing.T) {
 	s.start(accepted(t))
 	if got := lines.String(); !strings.Contains(got, "msg=connected") || !strings.Contains(got, "msg=ended") {
 		t.Errorf("the session did not end:\n%s", got)
+	}
+}
+
+// Of who has yet to say who it is no more is kept than that takes.
+func TestLittleIsKeptOfAStranger(t *testing.T) {
+	line := append([]byte("{"), bytes.Repeat([]byte(" "), session.HelloMost)...)
+	if err := begun(t, auth.Grants{}).Take(t.Context(), line); !errors.Is(err, errRefused) {
+		t.Errorf("who may do nothing: %v", err)
+	}
+	if err := begun(t, auth.All()).Take(t.Context(), line); err != nil {
+		t.Errorf("who may do something: %v", err)
 	}
 }
