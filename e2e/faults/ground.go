@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -12,25 +14,67 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inside tells the program that it is in namespaces of its own.
+// inside tells the program that it is in namespaces of its own, and where it may put files.
 const inside = "PARLEY_FAULTS_INSIDE"
 
 // enter runs the program again in mount, network and process namespaces of its own and gives its
 // exit code. All that is made in there goes with it.
-func enter() (int, error) {
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Env = append(os.Environ(), inside+"=1")
+func enter() (code int, err error) {
+	work, release, err := workplace()
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", os.Args[1:]...)
+	cmd.Env = append(os.Environ(), inside+"="+work)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID,
 		Pdeathsig:  syscall.SIGKILL,
+		Setpgid:    true, // an interrupt is for this process, which then ends that one
 	}
-	err := cmd.Run()
+	err = cmd.Run()
 	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if errors.As(err, &exit) && exit.ExitCode() >= 0 {
 		return exit.ExitCode(), nil
 	}
 	return 0, err
+}
+
+const workplaces = "parley-faults-work-"
+
+// workplace makes a directory that is locked for as long as this process lives, and removes those
+// that others were killed in.
+func workplace() (dir string, release func() error, err error) {
+	old, _ := filepath.Glob(filepath.Join(os.TempDir(), workplaces+"*"))
+	for _, dir := range old {
+		if lock, err := lock(dir); err == nil {
+			_ = os.RemoveAll(dir)
+			_ = lock.Close()
+		}
+	}
+	if dir, err = os.MkdirTemp("", workplaces); err != nil {
+		return "", nil, err
+	}
+	held, err := lock(dir)
+	if err != nil {
+		return "", nil, err
+	}
+	return dir, func() error { return errors.Join(os.RemoveAll(dir), held.Close()) }, nil
+}
+
+func lock(dir string) (*os.File, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // prepare makes the ground: mounts that nobody else sees, a bridge, and a host for each node.

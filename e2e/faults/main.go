@@ -52,17 +52,13 @@ func campaign(s *settings) (int, error) {
 	if os.Geteuid() != 0 {
 		return 0, fmt.Errorf("it makes hosts and disks, and that needs root")
 	}
-	if os.Getenv(inside) == "" {
+	work := os.Getenv(inside)
+	if work == "" {
 		return enter()
 	}
 	if err := prepare(nodes); err != nil {
 		return 0, err
 	}
-	work, err := os.MkdirTemp("", "parley-faults")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = os.RemoveAll(work) }()
 	switch {
 	case s.plant != "":
 		return s.perfect(work)
