@@ -113,19 +113,20 @@ func TestSeedGivesThePlan(t *testing.T) {
 func TestFigures(t *testing.T) {
 	t.Parallel()
 	f := count([]history.Event{
-		{T: 1, Type: "invoke", Op: "publish"},
-		{T: 10, Type: "ok", Op: "publish"},
+		{T: 1, Type: "invoke", Op: "publish", ID: "1"},
+		{T: 10, Type: "ok", Op: "publish", ID: "1"},
 		{T: 20, Type: "info", Op: "fault", Name: "pause"},
 		{T: 30, Type: "info", Op: "publish"},
 		{T: 40, Type: "info", Op: "fault", Name: "end of pause"},
-		{T: 60, Type: "ok", Op: "publish"},
+		{T: 55, Type: "invoke", Op: "publish", ID: "2"},
+		{T: 60, Type: "ok", Op: "publish", ID: "2"},
 		{T: 70, Type: "info", Op: "fault", Name: "heal"},
 		{T: 75, Type: "info", Op: "fault", Name: "recovered"},
 	})
 	var sum figures
 	sum.add(f)
 	sum.add(f)
-	want := figures{runs: 2, sent: 2, acked: 4, unknown: 2, faults: map[string]int{"pause": 2}, longest: 50, recovered: 5}
+	want := figures{runs: 2, sent: 4, acked: 4, unknown: 2, faults: map[string]int{"pause": 2}, longest: 50, recovered: 5, slowest: 9}
 	if !reflect.DeepEqual(sum, want) {
 		t.Errorf("got %+v, want %+v", sum, want)
 	}

@@ -18,6 +18,7 @@ type figures struct {
 	faults                                           map[string]int
 	longest                                          time.Duration // without an ack, under faults
 	recovered                                        time.Duration // from the heal until all nodes were ready, at most
+	slowest                                          time.Duration // from a send to its outcome, where one was told
 	wrong                                            int
 }
 
@@ -25,20 +26,24 @@ type figures struct {
 func count(list []history.Event) figures {
 	f := figures{runs: 1, faults: make(map[string]int)}
 	var last, healed int64
+	sent := make(map[string]int64)
 	for _, e := range list {
 		switch e.Op + " " + e.Type {
 		case "publish invoke":
 			f.sent++
+			sent[e.ID] = e.T
 		case "publish ok":
 			f.acked++
 			if last > 0 {
 				f.longest = max(f.longest, time.Duration(e.T-last))
 			}
 			last = e.T
+			f.slowest = max(f.slowest, time.Duration(e.T-sent[e.ID]))
 		case "publish info":
 			f.unknown++
 		case "publish fail":
 			f.refused++
+			f.slowest = max(f.slowest, time.Duration(e.T-sent[e.ID]))
 		case "recv ok":
 			f.received++
 		case "sub ok":
@@ -72,6 +77,7 @@ func (f *figures) add(g figures) {
 	f.session += g.session
 	f.wrong += g.wrong
 	f.longest, f.recovered = max(f.longest, g.longest), max(f.recovered, g.recovered)
+	f.slowest = max(f.slowest, g.slowest)
 	for kind, n := range g.faults {
 		f.faults[kind] += n
 	}
@@ -82,6 +88,6 @@ func (f *figures) print(w io.Writer) {
 	for _, kind := range slices.Sorted(maps.Keys(f.faults)) {
 		kinds = append(kinds, fmt.Sprintf("%s %d", kind, f.faults[kind]))
 	}
-	_, _ = fmt.Fprintf(w, "  %d sends, %d acks, %d unknown, %d refused; %d messages read in %d sessions\n  faults: %s\n  longest time without acks %.1fs, all ready %.1fs after the heal\n",
-		f.sent, f.acked, f.unknown, f.refused, f.received, f.session, strings.Join(kinds, ", "), f.longest.Seconds(), f.recovered.Seconds())
+	_, _ = fmt.Fprintf(w, "  %d sends, %d acks, %d unknown, %d refused; %d messages read in %d sessions\n  faults: %s\n  longest time without acks %.1fs, from a send to its outcome %.1fs, all ready %.1fs after the heal\n",
+		f.sent, f.acked, f.unknown, f.refused, f.received, f.session, strings.Join(kinds, ", "), f.longest.Seconds(), f.slowest.Seconds(), f.recovered.Seconds())
 }

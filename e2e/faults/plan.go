@@ -32,12 +32,16 @@ func (p planned) String() string {
 // draw makes the plan of a run: faults of the kinds, some of which overlap, over so long.
 func draw(seed uint64, kinds []string, length time.Duration) (plan []planned) {
 	rng := rand.New(rand.NewPCG(seed, 0))
-	for at := 500 * time.Millisecond; ; {
+	for at := 500 * time.Millisecond; at < length; {
 		kind := kinds[rng.IntN(len(kinds))]
 		p := planned{kind: kind, at: at, lasts: 300*time.Millisecond + time.Duration(rng.Int64N(int64(3500*time.Millisecond)))}
-		if rng.IntN(4) == 0 { // as short as can be
+		switch rng.IntN(8) {
+		case 0, 1: // as short as can be
 			p.lasts = time.Duration(rng.Int64N(int64(200 * time.Millisecond)))
+		case 2: // long enough for whoever is cut off to refuse what he is given
+			p.lasts += 4 * time.Second
 		}
+		p.lasts = min(p.lasts, length-at)
 		p.node = 1 + rng.IntN(nodes)
 		p.other = 1 + (p.node+rng.IntN(nodes-1))%nodes
 		f := faults[kind]
@@ -46,9 +50,6 @@ func draw(seed uint64, kinds []string, length time.Duration) (plan []planned) {
 		}
 		if !f.pair {
 			p.other = 0
-		}
-		if p.at+p.lasts > length {
-			break
 		}
 		plan = append(plan, p)
 		at += p.lasts
