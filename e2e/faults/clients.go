@@ -25,6 +25,7 @@ type publisher struct {
 	name      string
 	transport string
 	rooms     []string
+	fading    bool // each fault is the last that one of its rooms hears of
 
 	drafts   []draft          // not acknowledged, in order
 	inflight map[string]draft // tries on this connection, by id
@@ -72,9 +73,18 @@ func (p *publisher) draft() *draft {
 	p.run.rest(rand.N(thinking))
 	msg := fmt.Sprintf("%s-%d", p.name, p.made)
 	p.made++
-	p.drafts = append(p.drafts, draft{p.rooms[rand.IntN(len(p.rooms))], msg, msg + " " + strings.Repeat("x", rand.IntN(300))})
+	p.drafts = append(p.drafts, draft{p.room(), msg, msg + " " + strings.Repeat("x", rand.IntN(300))})
 	p.left.Store(int64(len(p.drafts)))
 	return &p.drafts[len(p.drafts)-1]
+}
+
+// room chooses one. Where a fault takes a room's last message from the tail, no later one shows it.
+func (p *publisher) room() string {
+	rooms := p.rooms
+	if p.fading {
+		rooms = rooms[min(int(p.run.begun.Load()), len(rooms)-1):]
+	}
+	return rooms[rand.IntN(len(rooms))]
 }
 
 // connection sends over one connection; done when all there was to send is acknowledged.
@@ -256,6 +266,7 @@ type reader struct {
 	name      string
 	transport string
 	room      string
+	steady    bool // it stays for as long as it can
 
 	last     uint64 // seq; plain lines have none
 	sessions int
@@ -275,7 +286,7 @@ func (r *reader) read() {
 func (r *reader) session() {
 	r.sessions++
 	sess := fmt.Sprintf("%s/%d", r.name, r.sessions)
-	stays := r.run.calm()
+	stays := r.run.calm() || r.steady
 	until := time.Now().Add(200*time.Millisecond + rand.N(4*time.Second))
 	if stays {
 		until = time.Now().Add(time.Hour)

@@ -57,7 +57,7 @@ func TestPlantedBugs(t *testing.T) {
 		names = []string{"all"}
 	}
 	for _, name := range names {
-		out, err := exec.Command(path, "-plant", name, "-runs", "5").CombinedOutput()
+		out, err := exec.Command(path, "-plant", name, "-runs", "5", "-length", "8s").CombinedOutput()
 		t.Logf("%s", out)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)

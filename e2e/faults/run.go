@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"parley/e2e/history"
@@ -24,6 +25,7 @@ type run struct {
 	publishers []*publisher
 	readers    []*reader
 	rooms      []string
+	begun      atomic.Int64 // faults so far
 
 	ended  chan struct{}   // closed when publishers make no more messages
 	quiet  chan struct{}   // closed when the faults are over
@@ -199,10 +201,18 @@ func (r *run) clients() {
 	publish("http", "a", "b")
 	publish("plain", "a")
 	publish("tcp", quiet...)
+	publish("ws", quiet...)
+	for _, p := range r.publishers[len(r.publishers)-2:] {
+		p.fading = true
+	}
 	read("a", "tcp", "ws", "sse", "plain")
 	read("b", "tcp", "ws", "sse", "plain")
+	busy := len(r.readers)
 	for i, room := range quiet {
-		read(room, []string{"tcp", "ws", "sse"}[i%3])
+		read(room, []string{"tcp", "ws", "sse"}[i%3], "tcp")
+	}
+	for _, c := range r.readers[busy:] {
+		c.steady = true
 	}
 }
 
@@ -216,6 +226,7 @@ func (r *run) faults() error {
 	for _, p := range r.plan {
 		steps = append(steps, step{p.at, func() error {
 			r.event(p.kind, p.node)
+			defer r.begun.Add(1)
 			return faults[p.kind].begin(r, p)
 		}}, step{p.at + p.lasts, func() error {
 			r.event("end of "+p.kind, p.node)
