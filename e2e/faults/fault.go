@@ -31,8 +31,10 @@ func init() { // plan.go draws from it, and the functions below lead there
 		"isolated":      {begin: isolate, end: healNetwork},
 		"isolated-pair": {pair: true, begin: isolatePair, end: healNetwork},
 		"loss":          {begin: lose, end: healNetwork},
-		"power-cut":     {begin: cutPower, end: powerOn},
-		"power-cut-all": {all: true, begin: cutPowerAll, end: powerOnAll},
+		"power-cut":     {begin: cutPower, end: startAgain},
+		"power-cut-all": {all: true, begin: cutPowerAll, end: startAll},
+		"dead-disk":     {begin: breakDisk, end: mendDisk},
+		"dead-disk-all": {all: true, begin: breakDisks, end: mendDisks},
 		"full-disk":     {begin: fillDisk, end: drainDisk},
 	}
 }
@@ -59,7 +61,7 @@ func startAll(r *run, _ planned) error {
 }
 
 func (n *node) startIfDown() error {
-	if n.died(); n.process != nil {
+	if n.died(); n.process != nil || n.disk.dead {
 		return nil
 	}
 	return n.start()
@@ -129,51 +131,80 @@ func healNetwork(_ *run, _ planned) error {
 	return g.Wait()
 }
 
+// cutPower stops the node before its disk, so that nothing is done or heard after the cut.
 func cutPower(r *run, p planned) error {
 	n := r.node(p.node)
-	if err := n.disk.cut(); err != nil {
-		return err
-	}
-	n.kill()
-	return remount(n)
+	n.pause()
+	return errors.Join(n.disk.cut(), n.mend())
 }
 
-// remount brings the disk up to what was synced.
-func remount(n *node) error {
+func cutPowerAll(r *run, _ planned) error {
+	for _, n := range r.nodes {
+		n.pause()
+	}
+	for _, n := range r.nodes {
+		if err := n.disk.cut(); err != nil {
+			return err
+		}
+	}
+	return mendAll(r.nodes)
+}
+
+// breakDisk lets the node go on without its disk.
+func breakDisk(r *run, p planned) error {
+	n := r.node(p.node)
+	n.asked = true // it may end of that
+	return n.disk.cut()
+}
+
+func breakDisks(r *run, _ planned) error {
+	for _, n := range r.nodes {
+		if err := breakDisk(r, planned{node: n.number}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func mendDisk(r *run, p planned) error {
+	n := r.node(p.node)
+	return errors.Join(n.mend(), n.startIfDown())
+}
+
+func mendDisks(r *run, p planned) error {
+	return errors.Join(mendAll(r.nodes), startAll(r, p))
+}
+
+func mendAll(all []*node) error {
+	var g errgroup.Group
+	for _, n := range all {
+		g.Go(n.mend)
+	}
+	return g.Wait()
+}
+
+// mend ends the node where its disk is dead, and brings the disk up to what was synced.
+func (n *node) mend() error {
+	if !n.disk.dead {
+		return nil
+	}
+	n.kill()
 	if err := n.disk.unmount(); err != nil {
 		return fmt.Errorf("unmount the disk of %s: %w", n.name(), err)
 	}
 	return n.disk.mount()
 }
 
-func powerOn(r *run, p planned) error { return startAgain(r, p) }
-
-func cutPowerAll(r *run, _ planned) error {
-	for _, n := range r.nodes {
-		if err := n.disk.cut(); err != nil {
-			return err
-		}
-	}
-	each(r.nodes, (*node).kill)
-	var g errgroup.Group
-	for _, n := range r.nodes {
-		g.Go(func() error { return remount(n) })
-	}
-	return g.Wait()
-}
-
-func powerOnAll(r *run, p planned) error { return startAll(r, p) }
-
 func fillDisk(r *run, p planned) error {
 	err := r.node(p.node).disk.fill()
-	if errors.Is(err, syscall.ENOSPC) { // the node was quicker: it is full all the same
+	if errors.Is(err, syscall.ENOSPC) || r.node(p.node).disk.dead { // the node was quicker, or it is worse
 		return nil
 	}
 	return err
 }
 
 func drainDisk(r *run, p planned) error {
-	if err := r.node(p.node).disk.drain(); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := r.node(p.node).disk.drain(); err != nil && !errors.Is(err, os.ErrNotExist) && !r.node(p.node).disk.dead {
 		return err
 	}
 	return nil
@@ -182,6 +213,9 @@ func drainDisk(r *run, p planned) error {
 // heal undoes every fault there may be.
 func (r *run) heal() error {
 	if err := healNetwork(r, planned{}); err != nil {
+		return err
+	}
+	if err := mendAll(r.nodes); err != nil {
 		return err
 	}
 	for _, n := range r.nodes {

@@ -141,6 +141,7 @@ func on(host int, command string) error {
 // disk is an ext4 file system in a file, whose power can be cut.
 type disk struct {
 	image, dir string
+	dead       bool // nothing can be written before the next mount
 }
 
 const diskSize = 192 << 20
@@ -163,7 +164,11 @@ func newDisk(base string) (*disk, error) {
 	return d, d.mount()
 }
 
-func (d *disk) mount() error { return do("mount -o loop " + d.image + " " + d.dir) }
+func (d *disk) mount() error {
+	err := do("mount -o loop " + d.image + " " + d.dir)
+	d.dead = d.dead && err != nil
+	return err
+}
 
 func (d *disk) unmount() error { return unix.Unmount(d.dir, 0) }
 
@@ -185,6 +190,7 @@ func (d *disk) cut() error {
 		return err
 	}
 	defer func() { _ = f.Close() }()
+	d.dead = true
 	return unix.IoctlSetPointerInt(int(f.Fd()), ext4Shutdown, withoutTheLog)
 }
 

@@ -116,13 +116,19 @@ func (n *node) terminate() {
 	}
 	n.asked = true
 	n.signal(syscall.SIGTERM)
+	if n.paused { // it will not hear before it goes on
+		n.signal(syscall.SIGCONT)
+		n.paused = false
+	}
 	select {
 	case <-n.ended:
-		if code := n.process.ProcessState.ExitCode(); code != 0 && n.wasReady() {
+		if code := n.process.ProcessState.ExitCode(); code != 0 && n.wasReady() && !n.disk.dead {
 			n.trouble("told to stop, it ended with code %d", code)
 		}
 	case <-time.After(stopWithin):
-		n.trouble("told to stop, it has not ended within %v", stopWithin)
+		if !n.disk.dead {
+			n.trouble("told to stop, it has not ended within %v", stopWithin)
+		}
 		n.signal(syscall.SIGQUIT) // it tells where it hangs
 		select {
 		case <-n.ended:
