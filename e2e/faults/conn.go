@@ -204,8 +204,12 @@ func openEvents(host int, name, room string, after uint64) (inbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = l.say(fmt.Sprintf("GET /rooms/%s/events?after=%d HTTP/1.1\r\nHost: %s:8080\r\nParley-Name: %s\r\nAccept: text/event-stream\r\n\r",
-		room, after, address(host), name))
+	from, resume := "?after=0", ""
+	if after > 0 { // as browsers come back
+		from, resume = "", fmt.Sprintf("Last-Event-ID: %d\r\n", after)
+	}
+	err = l.say(fmt.Sprintf("GET /rooms/%s/events%s HTTP/1.1\r\nHost: %s:8080\r\nParley-Name: %s\r\n%sAccept: text/event-stream\r\n\r",
+		room, from, address(host), name, resume))
 	if err == nil {
 		err = l.SetReadDeadline(time.Now().Add(reachWithin))
 	}
