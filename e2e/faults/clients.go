@@ -25,7 +25,7 @@ type publisher struct {
 	name      string
 	transport string
 	rooms     []string
-	fading    bool // each fault is the last that one of its rooms hears of
+	fading    bool // where a fault begins or ends, one of its rooms gets no more
 
 	drafts   []draft          // not acknowledged, in order
 	inflight map[string]draft // tries on this connection, by id
@@ -82,7 +82,7 @@ func (p *publisher) draft() *draft {
 func (p *publisher) room() string {
 	rooms := p.rooms
 	if p.fading {
-		rooms = rooms[min(int(p.run.begun.Load()), len(rooms)-1):]
+		rooms = rooms[min(int(p.run.turns.Load()), len(rooms)-1):]
 	}
 	return rooms[rand.IntN(len(rooms))]
 }

@@ -94,12 +94,6 @@ var plants = []plant{
 		old:  "if e.batches == nil || seq == 0 {", new: "if e.batches != nil || seq == 0 {",
 	},
 	{
-		name: "no-safety-check", faults: "kill-9",
-		file: "engine/catchup.go",
-		old:  "if hole := p.missed.Swap(false); !hole && !late {\n\t\t\tcontinue",
-		new:  "if hole := p.missed.Swap(false); !hole || hole {\nif late { p.missed.Store(false) }\ncontinue",
-	},
-	{
 		name: "leaves-not-told", faults: "pause",
 		file: "room/peers.go",
 		old:  "take(of.rooms, r.Room, user)\n\t\t}\n\t}\n}", new: "_ = user\n\t\t}\n\t}\n}",

@@ -25,7 +25,7 @@ type run struct {
 	publishers []*publisher
 	readers    []*reader
 	rooms      []string
-	begun      atomic.Int64 // faults so far
+	turns      atomic.Int64 // beginnings and ends of faults so far
 
 	ended  chan struct{}   // closed when publishers make no more messages
 	quiet  chan struct{}   // closed when the faults are over
@@ -183,7 +183,7 @@ func (r *run) course() error {
 
 // clients makes the publishers and readers.
 func (r *run) clients() {
-	quiet := []string{"q0", "q1", "q2", "q3", "q4", "q5"}
+	quiet := []string{"q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7"}
 	r.rooms = append([]string{"a", "b"}, quiet...)
 	publish := func(transport string, rooms ...string) {
 		name := fmt.Sprintf("p%d", len(r.publishers))
@@ -226,9 +226,10 @@ func (r *run) faults() error {
 	for _, p := range r.plan {
 		steps = append(steps, step{p.at, func() error {
 			r.event(p.kind, p.node)
-			defer r.begun.Add(1)
+			defer r.turns.Add(1)
 			return faults[p.kind].begin(r, p)
 		}}, step{p.at + p.lasts, func() error {
+			r.turns.Add(1) // who was cut off has not heard the last messages of another room
 			r.event("end of "+p.kind, p.node)
 			return faults[p.kind].end(r, p)
 		}})
