@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -150,12 +151,22 @@ func cutPowerAll(r *run, _ planned) error {
 	return mendAll(r.nodes)
 }
 
-// breakDisk lets the node go on without its disk.
+// breakDisk lets the node go on without its disk. A sync that is under way at the cut may be told
+// that all went well, which no disk would say: so the node first stands still.
 func breakDisk(r *run, p planned) error {
 	n := r.node(p.node)
+	if n.died(); n.process == nil || n.paused {
+		return n.disk.cut()
+	}
 	n.asked = true // it may end of that
-	return n.disk.cut()
+	n.pause()
+	r.within(stillWithin, n.still)
+	err := n.disk.cut()
+	n.resume()
+	return err
 }
+
+const stillWithin = 10 * time.Second
 
 func breakDisks(r *run, _ planned) error {
 	for _, n := range r.nodes {

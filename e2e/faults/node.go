@@ -140,6 +140,19 @@ func (n *node) terminate() {
 	n.process = nil
 }
 
+// still says whether all threads of a paused node have stopped: one in a system call does so at its
+// end.
+func (n *node) still() bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", n.process.Process.Pid))
+	for _, stat := range threads {
+		text, err := os.ReadFile(stat)
+		if i := bytes.LastIndex(text, []byte(") ")); err == nil && (i < 0 || text[i+2] != 'T') {
+			return false
+		}
+	}
+	return true
+}
+
 // wasReady says whether this process has come so far as to serve: one that is told to stop before
 // may say that it did not start.
 func (n *node) wasReady() bool {
