@@ -63,7 +63,7 @@ type APIKeyConfig struct {
 // Revoked are those who are refused whatever they show.
 type Revoked struct {
 	Users []string `yaml:"users"`
-	Keys  []string `yaml:"keys"` // names of API keys
+	Keys  []string `yaml:"keys"` // names of API keys, and kids of keys that sign tokens
 }
 
 // SettingError is a mistake in the settings: the user's to mend.

@@ -29,6 +29,7 @@ var (
 	errClaims   = parley.Errorf(parley.Unauthorized, "the token lacks a claim: it must have iss, aud, sub and exp")
 	errUser     = parley.Errorf(parley.Unauthorized, "the token's sub is no user's name: 1 to %d characters, NFC, none of them hidden, no %s in front",
 		parley.MaxUserName, unproven)
+	errTaken  = parley.Errorf(parley.Unauthorized, "the token's sub is the name of an API key: a user has another")
 	errGrants = parley.Errorf(parley.Unauthorized, "the token's grants, in its claim parley, cannot be read")
 )
 
@@ -80,11 +81,31 @@ func (t *tokens) read(ctx context.Context, text string) (*Principal, error) {
 		return nil, errNoToken
 	}
 	var c claims
-	_, err := t.parser.ParseWithClaims(text, &c, func(token *jwt.Token) (any, error) { return t.keysFor(ctx, token) })
+	token, err := t.parser.ParseWithClaims(text, &c, func(token *jwt.Token) (any, error) { return t.keysFor(ctx, token) })
 	if err != nil {
 		return nil, refusal(err)
 	}
-	return t.principal(&c)
+	p, err := t.principal(&c)
+	if err != nil {
+		return nil, err
+	}
+	p.kid = t.kidOf(token)
+	return p, nil
+}
+
+// kidOf names the key that a good token was signed with: the one it says, which was the only one tried
+// beside keys without a name, or the first of those configured that fits. "" = one without a name.
+func (t *tokens) kidOf(token *jwt.Token) string {
+	if kid, ok := token.Header["kid"].(string); ok {
+		return kid
+	}
+	end := strings.LastIndexByte(token.Raw, '.')
+	for _, k := range t.keys {
+		if k.alg == token.Method.Alg() && token.Method.Verify(token.Raw[:end], token.Signature, k.material) == nil {
+			return k.kid
+		}
+	}
+	return ""
 }
 
 // looksLikeToken: base64url in three parts. Decoders would let line ends pass.

@@ -38,17 +38,22 @@ func isAside(dir string) bool {
 	return err == nil
 }
 
-// adopt takes over what was put aside. A node where nothing was waits for the one where it was, so
-// that it does not make the streams itself.
-func (e *Engine) adopt(ctx context.Context, st *store) error {
-	if !isAside(e.cfg.Dir) {
-		for _, p := range e.parts {
-			if err := st.awaitStream(ctx, p, e.log); err != nil {
-				return err
-			}
-		}
-		return nil
+// adopt takes over what was put aside, if anything was. A node where nothing was waits for the one
+// where it was, so that it does not make the streams itself.
+func (e *Engine) adopt(ctx context.Context, st *store) (done bool, err error) {
+	if isAside(e.cfg.Dir) {
+		err = e.takeOver(ctx, st)
+		return err == nil, err
 	}
+	for _, p := range e.parts {
+		if err := st.awaitStream(ctx, p, e.cfg.replicas(), e.log); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+func (e *Engine) takeOver(ctx context.Context, st *store) error {
 	old := e.cfg
 	old.Dir, old.Cluster, old.Node = filepath.Join(e.cfg.Dir, aloneDir), nil, ""
 	from, err := openStore(ctx, &old, false, func(string) {})
@@ -89,7 +94,7 @@ func (e *Engine) adoptStream(ctx context.Context, from, to *store, p *partition)
 	}
 	old := was.CachedInfo().State
 	return patiently(ctx, e.log, func(ctx context.Context) error {
-		done, err := to.makePlace(ctx, p.stream, old)
+		done, err := to.makePlace(ctx, p.stream, old, e.cfg.replicas())
 		if err != nil || done {
 			return err
 		}
@@ -98,7 +103,7 @@ func (e *Engine) adoptStream(ctx context.Context, from, to *store, p *partition)
 }
 
 // makePlace sees to it that a stream can be put in. done: it is in already.
-func (s *store) makePlace(ctx context.Context, stream string, old jetstream.StreamState) (done bool, err error) {
+func (s *store) makePlace(ctx context.Context, stream string, old jetstream.StreamState, replicas int) (done bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, tryWithin)
 	defer cancel()
 	is, err := s.js.Stream(ctx, stream)
@@ -108,7 +113,11 @@ func (s *store) makePlace(ctx context.Context, stream string, old jetstream.Stre
 	case err != nil:
 		return false, err
 	}
-	if now := is.CachedInfo().State; old.LastSeq > 0 && now.LastSeq == old.LastSeq && now.Msgs == old.Msgs {
+	now := is.CachedInfo()
+	if old.LastSeq > 0 && now.State.LastSeq == old.LastSeq && now.State.Msgs == old.Msgs {
+		if now.Config.Replicas < replicas { // a start before this one was broken off
+			return false, errors.Join(errNotYet, s.spreadOut(ctx, stream, replicas))
+		}
 		return true, nil
 	}
 	return false, s.vacate(ctx, stream)
@@ -136,7 +145,7 @@ func (e *Engine) pass(ctx context.Context, from, to *store, stream string) error
 	var err error
 	select {
 	case head := <-heads:
-		err = to.putIn(ctx, stream, head, e.cfg.replicas(), func() ([]byte, error) {
+		err = to.putIn(ctx, stream, head, &e.cfg, func() ([]byte, error) {
 			if chunk, ok := <-chunks; ok {
 				return chunk, nil
 			}
@@ -153,12 +162,17 @@ func (e *Engine) pass(ctx context.Context, from, to *store, stream string) error
 	return err
 }
 
-// awaitStream waits until another node has made the partition's stream.
-func (s *store) awaitStream(ctx context.Context, p *partition, log *slog.Logger) error {
+var errNotYet = errors.New("the node with the messages has not put them all in yet")
+
+// awaitStream waits until another node has made the partition's stream, with all its replicas.
+func (s *store) awaitStream(ctx context.Context, p *partition, replicas int, log *slog.Logger) error {
 	return patiently(ctx, log, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, tryWithin)
 		defer cancel()
-		_, err := s.js.Stream(ctx, p.stream)
+		is, err := s.js.Stream(ctx, p.stream)
+		if err == nil && is.CachedInfo().Config.Replicas < replicas {
+			return errNotYet
+		}
 		return err
 	})
 }

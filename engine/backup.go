@@ -187,7 +187,7 @@ func (e *Engine) startAnew(ctx context.Context, st *store) error {
 		p.found(last)
 		p.missed.Store(true)
 	}
-	if err := e.openAnew(ctx, st); err != nil {
+	if err := e.openAnew(ctx); err != nil {
 		return err
 	}
 	kick(e.syncKick)
@@ -205,43 +205,24 @@ func (e *Engine) startAnew(ctx context.Context, st *store) error {
 	return nil
 }
 
-// restoredTopic is where a node tells another that streams were restored there.
-const restoredTopic = "engine.restored"
-
-// openAnew has the nodes at which streams were restored, their leaders, end their store's life and
-// begin another: JetStream knows the ids in a stream that it has restored only once it has opened
-// it anew.
-func (e *Engine) openAnew(ctx context.Context, st *store) error {
-	leaders := make(map[string]bool)
-	for _, p := range e.parts {
-		leader, err := st.leader(ctx, p.stream)
-		if err != nil {
-			return fmt.Errorf("engine: restore: %w", err)
-		}
-		leaders[leader] = true
-	}
-	for leader := range leaders {
-		if e.bus != nil && leader != e.cfg.Node {
-			e.bus.Publish(restoredTopic, []byte(leader))
-		}
-	}
-	if e.bus != nil && !leaders[e.cfg.Node] {
+// openAnew ends the store's life and begins another: JetStream knows the ids in a stream that it has
+// restored only once it has opened it anew.
+func (e *Engine) openAnew(ctx context.Context) error {
+	if e.cfg.URL != "" {
 		return nil
 	}
-	e.forgetStore()
+	reason := "streams were restored"
+	e.health.broken.CompareAndSwap(nil, &reason)
+	kick(e.reopenKick)
 	for e.health.broken.Load() != nil {
+		if err := e.health.failed.Load(); err != nil {
+			return err
+		}
 		if err := rest(ctx, fencePause); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// forgetStore has the keeper open the store anew.
-func (e *Engine) forgetStore() {
-	reason := "streams were restored"
-	e.health.broken.CompareAndSwap(nil, &reason)
-	kick(e.reopenKick)
 }
 
 // restoring is a backup that is being read.
@@ -313,7 +294,7 @@ func (b *restoring) stream(ctx context.Context, st *store, stream string) error 
 		return err
 	}
 	parts := 1
-	err = st.putIn(ctx, stream, head, b.engine.cfg.replicas(), func() ([]byte, error) {
+	err = st.putIn(ctx, stream, head, &b.engine.cfg, func() ([]byte, error) {
 		if b.name != fmt.Sprintf("%s/%06d", stream, parts) {
 			b.ahead = true // the next stream's, or the manifest
 			return nil, nil

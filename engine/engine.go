@@ -85,14 +85,6 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 			e.running.Go(func() { e.batches.run(q) })
 		}
 		e.running.Go(e.runWatch)
-		_, err := e.bus.Subscribe(restoredTopic, func(_ string, node []byte) {
-			if string(node) == e.cfg.Node {
-				e.forgetStore()
-			}
-		})
-		if err != nil {
-			return nil, errors.Join(err, e.Close())
-		}
 	}
 	return e, nil
 }
@@ -152,11 +144,8 @@ func (e *Engine) openStore(ctx context.Context) (lasts []uint64, err error) {
 		err = errors.Join(e.subscribeVotes(st), e.bus.again(st))
 	}
 	if err == nil && e.cfg.Cluster != nil && e.cfg.Cluster.Adopt && !e.adopted {
-		if err = e.adopt(ctx, st); err == nil {
-			err = e.caughtUp(ctx, st)
-		}
-		if err == nil {
-			e.adopted = true
+		e.adopted, err = e.adopt(ctx, st)
+		if e.adopted {
 			st.close() // it knows the ids in what it has taken in only once it is opened anew
 			return e.openStore(ctx)
 		}

@@ -24,6 +24,8 @@ func (e *Engine) fence(ctx context.Context, p *partition, seq uint64) error {
 	if e.batches == nil || seq == 0 {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
 	st := e.store.Load()
 	looks := fenceAll
 	if e.readsHere() {

@@ -117,10 +117,14 @@ func (s *store) takeOut(ctx context.Context, stream string, begin func(snapshot)
 	}
 }
 
-// putIn makes a stream of a snapshot, with so many replicas; next gives the chunks, and nil behind
-// the last. The stream must not be there.
-func (s *store) putIn(ctx context.Context, stream string, of snapshot, replicas int, next func() ([]byte, error)) error {
-	config, err := replicated(of.Config, replicas)
+// putIn makes a stream of a snapshot, with as many replicas as c says; next gives the chunks, and nil
+// behind the last. The stream must not be there.
+//
+// It is made on one node, this one where it can be, and the others then get it as they get any stream
+// that is replicated more than before: so it is in their raft logs. Restored to several at once it is
+// not, and JetStream takes it for empty after a restart.
+func (s *store) putIn(ctx context.Context, stream string, of snapshot, c *Config, next func() ([]byte, error)) error {
+	config, err := alone(of.Config, c)
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", stream, err)
 	}
@@ -155,13 +159,34 @@ func (s *store) putIn(ctx context.Context, stream string, of snapshot, replicas 
 			}
 		}
 		if chunk == nil {
-			return s.compare(ctx, stream, of)
+			break
 		}
 	}
+	if err := s.compare(ctx, stream, of, 1); err != nil || c.replicas() == 1 {
+		return err
+	}
+	if err := s.spreadOut(ctx, stream, c.replicas()); err != nil {
+		return fmt.Errorf("restore %s: %w", stream, err)
+	}
+	return s.compare(ctx, stream, of, c.replicas())
 }
 
-// compare checks that a restored stream holds what its snapshot did, at its replicas too.
-func (s *store) compare(ctx context.Context, stream string, of snapshot) error {
+// spreadOut gives a stream that is on one node its other replicas.
+func (s *store) spreadOut(ctx context.Context, stream string, replicas int) error {
+	ctx, cancel := context.WithTimeout(ctx, chunkWithin)
+	defer cancel()
+	is, err := s.js.Stream(ctx, stream)
+	if err != nil {
+		return err
+	}
+	config := is.CachedInfo().Config
+	config.Replicas, config.Placement = replicas, nil
+	_, err = s.js.UpdateStream(ctx, config)
+	return err
+}
+
+// compare checks that a restored stream holds what its snapshot did, at so many replicas.
+func (s *store) compare(ctx context.Context, stream string, of snapshot, replicas int) error {
 	want, err := of.state()
 	if err != nil {
 		return err
@@ -173,7 +198,7 @@ func (s *store) compare(ctx context.Context, stream string, of snapshot) error {
 		if err == nil {
 			got := is.CachedInfo().State
 			same := got.Msgs == want.Msgs && got.LastSeq == want.LastSeq && got.FirstSeq == want.FirstSeq
-			if same && everywhere(is.CachedInfo().Cluster) {
+			if same && everywhere(is.CachedInfo().Cluster, replicas) {
 				return nil
 			}
 			err = fmt.Errorf("it holds %d messages up to seq %d, and had %d up to %d", got.Msgs, got.LastSeq, want.Msgs, want.LastSeq)
@@ -187,30 +212,29 @@ func (s *store) compare(ctx context.Context, stream string, of snapshot) error {
 	}
 }
 
-// everywhere says whether all replicas have all of a stream.
-func everywhere(c *jetstream.ClusterInfo) bool {
-	return c == nil || !slices.ContainsFunc(c.Replicas, func(r *jetstream.PeerInfo) bool { return !r.Current || r.Lag > 0 })
-}
-
-// leader names the node that leads a stream, "" where it is alone.
-func (s *store) leader(ctx context.Context, stream string) (string, error) {
-	is, err := s.js.Stream(ctx, stream)
-	if err != nil || is.CachedInfo().Cluster == nil {
-		return "", err
+// everywhere says whether a stream has all its replicas, and they all of it.
+func everywhere(c *jetstream.ClusterInfo, replicas int) bool {
+	if replicas == 1 {
+		return true
 	}
-	return is.CachedInfo().Cluster.Leader, nil
+	return c != nil && len(c.Replicas) == replicas-1 &&
+		!slices.ContainsFunc(c.Replicas, func(r *jetstream.PeerInfo) bool { return !r.Current || r.Lag > 0 })
 }
 
-// replicated gives a stream's configuration with another number of replicas, placed anywhere.
-func replicated(config json.RawMessage, replicas int) (json.RawMessage, error) {
+// alone gives a stream's configuration with one replica, at this node where that is one of the
+// cluster.
+func alone(config json.RawMessage, c *Config) (json.RawMessage, error) {
 	var keys map[string]any
 	d := json.NewDecoder(bytes.NewReader(config))
 	d.UseNumber()
 	if err := d.Decode(&keys); err != nil {
 		return nil, err
 	}
-	keys["num_replicas"] = replicas
+	keys["num_replicas"] = 1
 	delete(keys, "placement")
+	if c.Cluster != nil {
+		keys["placement"] = map[string][]string{"tags": {nodeTag(c.Node)}}
+	}
 	return json.Marshal(keys)
 }
 

@@ -57,7 +57,9 @@ func TestAnExternalClusterHoldsTheLog(t *testing.T) {
 	nodes := make([]*engine.Engine, 2)
 	var both sync.WaitGroup
 	for i := range nodes {
-		both.Go(func() { nodes[i] = open(t, engine.Config{Dir: "none", URL: at, Node: fmt.Sprint("n", i+1), SafetyCheck: time.Second}) })
+		both.Go(func() {
+			nodes[i] = open(t, engine.Config{Dir: "none", URL: at, Node: fmt.Sprint("n", i+1), SafetyCheck: time.Second})
+		})
 	}
 	both.Wait()
 	tails := followRooms(t, nodes[1])

@@ -208,7 +208,7 @@ func TestBadReloadLeavesTheOldConfiguration(t *testing.T) {
 	ada := talk(t, addresses.TCP)
 	for want, spoil := range map[string]func(*server.Config){
 		"limits.page: 1 to 1000, not 0": func(c *server.Config) { c.Limits.Page = 0 },
-		"origins[0]: ":                     func(c *server.Config) { c.Origins = []string{"*"} },
+		"origins[0]: ":                  func(c *server.Config) { c.Origins = []string{"*"} },
 		"auth.keys[0].secret_file: open nowhere: ": func(c *server.Config) {
 			c.Auth = &auth.Config{Issuer: "i", Audience: "a", Keys: []auth.KeyConfig{{Alg: "HS256", SecretFile: "nowhere"}}}
 		},

@@ -269,6 +269,50 @@ func TestCertificatesThatCannotBe(t *testing.T) {
 	}
 }
 
+// Behind a listed proxy each client has its own account, and the proxy has none.
+func TestClientsBehindAProxyAreCountedEach(t *testing.T) {
+	c := configuration(t)
+	c.Proxies = []string{"127.0.0.1"}
+	c.Limits.ConnectionsPerAddress, c.Limits.Loopback = 1, true
+	addresses, _, _ := reloadable(t, c)
+	transport := new(http.Transport)
+	defer transport.CloseIdleConnections()
+	ask := func(path, client string) (status int, leave func() error) {
+		t.Helper()
+		req, err := http.NewRequest(http.MethodGet, "http://"+addresses.HTTP+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Forwarded-For", "1.1.1.1, "+client)
+		resp, err := transport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = resp.Body.Close() })
+		return resp.StatusCode, resp.Body.Close
+	}
+	const stream = "/rooms/lobby/events"
+	_, leave := ask(stream, "203.0.113.1")
+	for _, tt := range []struct {
+		path, client string
+		want         int
+	}{
+		{stream, "203.0.113.1", 429}, // beside its first
+		{stream, "203.0.113.2", 200},
+		{"/rooms/lobby", "203.0.113.1", 200}, // a request is no connection
+		{"/rooms/lobby", "203.0.113.3", 200},
+	} {
+		if got, _ := ask(tt.path, tt.client); got != tt.want {
+			t.Errorf("%s for %s: %d, want %d", tt.path, tt.client, got, tt.want)
+		}
+	}
+	_ = leave()
+	await(t, "its place", func() bool {
+		status, _ := ask(stream, "203.0.113.1")
+		return status == 200
+	})
+}
+
 // What a listed proxy says is the client's address; others are refused when they try.
 func TestProxiesAreListed(t *testing.T) {
 	c := configuration(t)

@@ -49,6 +49,9 @@ again: keys, grants, limits, certificates and names change without a session los
 // serve runs the server until a signal comes.
 func serve(ctx context.Context, sources server.Sources, stderr io.Writer) (err error) {
 	began := time.Now()
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP) // before all else: it must not end a server that starts
+	defer signal.Stop(hangups)
 	config, err := sources.Read()
 	if err != nil {
 		return err
@@ -65,7 +68,7 @@ func serve(ctx context.Context, sources server.Sources, stderr io.Writer) (err e
 
 	ctx, stop := untilSignal(ctx)
 	defer stop()
-	reload, stopReloading := reloads(ctx, sources, logger)
+	reload, stopReloading := reloads(ctx, hangups, sources, logger)
 	defer stopReloading()
 	return server.Run(ctx, config.Config, server.Options{
 		Logger: logger, Audit: log, Reload: reload,
@@ -79,17 +82,16 @@ func serve(ctx context.Context, sources server.Sources, stderr io.Writer) (err e
 	})
 }
 
-// reloads gives the configuration as it is at each HUP, if it is good, until stop.
-func reloads(ctx context.Context, sources server.Sources, logger *slog.Logger) (_ <-chan server.Config, stop func()) {
-	signals, configs := make(chan os.Signal, 1), make(chan server.Config)
-	signal.Notify(signals, syscall.SIGHUP)
+// reloads gives the configuration as it is at each hangup, if it is good, until stop.
+func reloads(ctx context.Context, hangups <-chan os.Signal, sources server.Sources, logger *slog.Logger) (_ <-chan server.Config, stop func()) {
+	configs := make(chan server.Config)
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for {
 			select {
-			case <-signals:
+			case <-hangups:
 			case <-ctx.Done():
 				return
 			}
@@ -111,7 +113,6 @@ func reloads(ctx context.Context, sources server.Sources, logger *slog.Logger) (
 		}
 	}()
 	return configs, func() {
-		signal.Stop(signals)
 		cancel()
 		<-done
 	}

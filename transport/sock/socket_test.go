@@ -251,6 +251,24 @@ func TestAFullSocketTakesNothingMore(t *testing.T) {
 	})
 }
 
+// A client that makes TLS answer it again and again, as by asking for new keys, and does not read, ends when
+// that has become too much.
+func TestWhatTLSSaysByItselfIsBounded(t *testing.T) {
+	t.Parallel()
+	f := secure(t, sock.ListenerConfig{})
+	_, c := f.dial()
+	record, most := make([]byte, 100), 0
+	for {
+		if err := c.Seal(record); err != nil {
+			break
+		}
+		most = max(most, c.Unsent())
+	}
+	if most == 0 || most > 32<<10 {
+		t.Errorf("%d bytes were kept", most)
+	}
+}
+
 // A connection that sleeps wakes for what its client says; and one of which TLS has read more than it
 // has given does not sleep on it.
 func TestSleepersWake(t *testing.T) {
@@ -385,11 +403,16 @@ func TestAbortEndsWhoWaits(t *testing.T) {
 		}()
 		c.Abort()
 		select {
-		case <-waited:
+		case err := <-waited:
+			if err == nil {
+				t.Error("it waited in vain")
+			}
 		case <-time.After(patience):
 			t.Error("it waits on")
 		}
-		<-c.ended
+		if err := <-c.ended; err == nil {
+			t.Error("it ended without an error")
+		}
 	})
 }
 
