@@ -35,6 +35,8 @@ type queue struct {
 	vote chan struct{} // holds one wish: the partition has another leader
 	acks chan ackedBatch
 
+	known *recent // ids that need not be asked for
+
 	mu      sync.Mutex
 	waiting []entry
 }
@@ -54,6 +56,7 @@ func newBatcher(e *Engine) *batcher {
 	for _, p := range e.parts {
 		b.queues = append(b.queues, &queue{
 			part: p, wake: make(chan struct{}, 1), vote: make(chan struct{}, 1), acks: make(chan ackedBatch, 1),
+			known: newRecent(e.cfg.Dedupe),
 		})
 	}
 	return b
@@ -83,10 +86,25 @@ func (b *batcher) run(q *queue) {
 		}
 		for batch := q.take(); len(batch) > 0 && b.engine.ctx.Err() == nil; batch = q.take() {
 			began := time.Now()
-			b.settle(q, batch, false)
+			b.settle(q, b.repeats(q, batch), false)
 			b.gather(q, len(batch), time.Since(began))
 		}
 	}
+}
+
+// repeats settles the entries whose ids have been stored not long ago, and gives the others.
+func (b *batcher) repeats(q *queue, batch []entry) []entry {
+	rest := batch[:0]
+	for _, one := range batch {
+		seq, ok := q.known.find(one.msgID)
+		if one.msgID == "" || !ok {
+			rest = append(rest, one)
+			continue
+		}
+		q.part.wrote(one.token, storeAck{seq: seq, duplicate: true})
+		b.engine.written(q.part, seq)
+	}
+	return rest
 }
 
 // What a batch costs hardly depends on its size, and most of those who have just been answered
@@ -290,6 +308,13 @@ func (b *batcher) fail(batch []entry, err *parley.Error) {
 
 // retryPause is the time between two attempts; a new leader ends it.
 const retryPause = 20 * time.Millisecond
+
+// heard notes the id of a message that the tail has brought.
+func (b *batcher) heard(p *partition, id string, seq uint64) {
+	if id != "" && id[0] != b.life[0] { // those we gave are never repeated by senders
+		b.queues[p.index].known.add(id, seq)
+	}
+}
 
 // pause waits before the next attempt. False: there is no time for one.
 func (b *batcher) pause(q *queue, due time.Time) bool {

@@ -139,7 +139,7 @@ func (c *Cluster) join(o *server.Options) error {
 		return err
 	}
 	o.Cluster.Compression.Mode = server.CompressionOff
-	if c.size() <= maxReplicas {
+	if c.size() <= maxReplicas { // see readsHere
 		// Every node has a replica of everything. Its reads stay with that one, so that what it has
 		// shown once it finds again: routes do not carry them to others, which may be behind.
 		own := &server.SubjectPermission{Deny: []string{directGet + ">"}}

@@ -167,6 +167,13 @@ func (s *senders) note(key string, r parley.Receipt) {
 	s.acked[key] = r
 }
 
+// gap is the longest time between two acks.
+func (s *senders) gap() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.longest
+}
+
 func (s *senders) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -268,7 +275,7 @@ func TestAKilledNodeLosesNothingAndTheOthersGoOn(t *testing.T) {
 	s.until(2000)
 	others[0].kill()
 	s.until(4000)
-	t.Logf("longest time between two acks: %v", s.longest)
+	t.Logf("longest time between two acks: %v", s.gap())
 	s.check(cl.nodes[0], cl.nodes[1])
 	for i, tl := range tails {
 		wantTails(t, cl.nodes[i], tl)
@@ -335,7 +342,7 @@ func TestANodeThatStopsHandsItsLeadersOver(t *testing.T) {
 	s.until(1000)
 	cl.close(2)
 	s.until(1000)
-	t.Logf("longest time between two acks: %v", s.longest)
+	t.Logf("longest time between two acks: %v", s.gap())
 	s.check(cl.nodes[0], cl.nodes[1])
 }
 

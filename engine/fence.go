@@ -28,7 +28,7 @@ func (e *Engine) fence(ctx context.Context, p *partition, seq uint64) error {
 	defer cancel()
 	st := e.store.Load()
 	looks := fenceAll
-	if e.readsHere() {
+	if e.cfg.readsHere() {
 		if seq <= p.reached.Load() {
 			return nil
 		}
@@ -59,7 +59,7 @@ func (e *Engine) fence(ctx context.Context, p *partition, seq uint64) error {
 }
 
 // readsHere says whether all of this node's reads go to its own replicas.
-func (e *Engine) readsHere() bool { return e.cfg.Cluster != nil && e.cfg.Cluster.size() <= maxReplicas }
+func (c *Config) readsHere() bool { return c.Cluster != nil && c.Cluster.size() <= maxReplicas }
 
 // rest waits for d, or no longer than ctx.
 func rest(ctx context.Context, d time.Duration) error {

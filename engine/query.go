@@ -22,6 +22,7 @@ type reader struct {
 	nc     *nats.Conn
 	prefix string // of the subjects on which questions are answered
 	turns  *semaphore.Weighted
+	mixed  bool // several replicas may answer a row of requests, not one in its order
 
 	mu      sync.Mutex
 	next    uint64
@@ -58,9 +59,9 @@ const directGet = "$JS.API.DIRECT.GET."
 // errUnreachable is what a read meets while the store is being opened again, or hangs.
 var errUnreachable = parley.Errorf(parley.Unavailable, "the log cannot be read now")
 
-func newReader(nc *nats.Conn) (*reader, error) {
+func newReader(nc *nats.Conn, mixed bool) (*reader, error) {
 	r := &reader{
-		nc: nc, prefix: nats.NewInbox() + ".",
+		nc: nc, mixed: mixed, prefix: nats.NewInbox() + ".",
 		turns:   semaphore.NewWeighted(questionsAtOnce),
 		waiting: make(map[uint64]*question),
 	}
@@ -134,6 +135,9 @@ func (r *reader) bySeq(ctx context.Context, stream string, seqs []uint64) ([]*na
 		default:
 			return nil, errUnreachable.Because(fmt.Errorf("stream %s answers %s", stream, status))
 		}
+	}
+	if !r.mixed {
+		return found, nil
 	}
 	slices.SortFunc(found, func(a, b *nats.Msg) int {
 		return cmp.Compare(headerNumber(a.Header, hdrSeq), headerNumber(b.Header, hdrSeq))

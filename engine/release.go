@@ -38,6 +38,9 @@ func (e *Engine) onLive(p *partition, m *nats.Msg) {
 	if e.cfg.losesCopy != nil && e.cfg.losesCopy(seq) {
 		return
 	}
+	if e.batches != nil {
+		e.batches.heard(p, lastHeader(m.Header, hdrID), seq)
+	}
 	p.copied(seq, m)
 	e.written(p, seq)
 }

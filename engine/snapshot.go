@@ -137,6 +137,7 @@ func (s *store) putIn(ctx context.Context, stream string, of snapshot, c *Config
 	for {
 		chunk, err := next()
 		if err != nil {
+			s.breakOff(to.Deliver)
 			return err
 		}
 		within := chunkWithin
@@ -169,6 +170,14 @@ func (s *store) putIn(ctx context.Context, stream string, of snapshot, c *Config
 		return fmt.Errorf("restore %s: %w", stream, err)
 	}
 	return s.compare(ctx, stream, of, c.replicas())
+}
+
+// breakOff ends a restore that lacks the rest, and waits until JetStream has seen to it: left alone it
+// would go on waiting, and might make the stream later.
+func (s *store) breakOff(deliver string) {
+	ctx, cancel := context.WithTimeout(context.Background(), chunkWithin)
+	defer cancel()
+	_, _ = s.pub.RequestWithContext(ctx, deliver, nil) // that it fails is what is wanted
 }
 
 // spreadOut gives a stream that is on one node its other replicas.
