@@ -20,6 +20,11 @@ const (
 
 // dialAll makes n connections to a server, each made ready by greet, in their order.
 func dialAll(ctx context.Context, addr string, n int, say func(string, ...any), greet func(i int, c net.Conn) error) ([]net.Conn, error) {
+	return dialEach(ctx, []string{addr}, n, say, greet)
+}
+
+// dialEach is dialAll for servers that take turns.
+func dialEach(ctx context.Context, addrs []string, n int, say func(string, ...any), greet func(i int, c net.Conn) error) ([]net.Conn, error) {
 	if n > maxConnections {
 		return nil, fmt.Errorf("%d connections are too many for one process: at most %d", n, maxConnections)
 	}
@@ -32,7 +37,7 @@ func dialAll(ctx context.Context, addr string, n int, say func(string, ...any), 
 			break
 		}
 		g.Go(func() error {
-			c, err := dial(gctx, addr, i/perSource)
+			c, err := dial(gctx, addrs[i%len(addrs)], i/perSource)
 			if err != nil {
 				return err
 			}

@@ -158,7 +158,7 @@ func (r *fanoutRun) connect(ctx context.Context) error {
 		}
 		r.receivers = append(r.receivers, rec)
 	}
-	senders, err := dialAll(ctx, r.target.addr, r.Senders, r.target.say, func(i int, c net.Conn) error {
+	senders, err := dialEach(ctx, r.target.sendersTo(), r.Senders, r.target.say, func(i int, c net.Conn) error {
 		return r.dialect.sender(c, i)
 	})
 	if err != nil {

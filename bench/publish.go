@@ -116,7 +116,7 @@ func newPublishRun(p Publish, t *target) (*publishRun, error) {
 }
 
 func (r *publishRun) connect(ctx context.Context) error {
-	conns, err := dialAll(ctx, r.target.addr, r.Sessions, r.target.say, func(i int, c net.Conn) error {
+	conns, err := dialEach(ctx, r.target.sendersTo(), r.Sessions, r.target.say, func(i int, c net.Conn) error {
 		return r.dialect.sender(c, i)
 	})
 	if err != nil {

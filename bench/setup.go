@@ -100,6 +100,9 @@ type target struct {
 	proc  *process // nil = it was there before us, and stays
 	argv  []string
 
+	senders []string // where senders connect, in turn; nil = addr
+	others  []int    // processes whose CPU time counts beside pid's
+
 	overHTTP bool   // it is started so
 	dir      string // its data; removed at the end
 }
@@ -201,6 +204,14 @@ func (t *target) say(format string, args ...any) {
 	}
 }
 
+// sendersTo are the addresses that senders take in turn.
+func (t *target) sendersTo() []string {
+	if t.senders != nil {
+		return t.senders
+	}
+	return []string{t.addr}
+}
+
 // mark is a moment of a load: what was counted, and the server's CPU time until then.
 type mark struct {
 	at    time.Time
@@ -210,10 +221,15 @@ type mark struct {
 }
 
 func (t *target) mark(count func() (n, bytes int64)) (m mark, err error) {
-	if t.pid != 0 {
-		if m.cpu, err = cpuTime(t.pid); err != nil {
+	for _, pid := range append(t.others, t.pid) {
+		if pid == 0 {
+			continue
+		}
+		used, err := cpuTime(pid)
+		if err != nil {
 			return m, err
 		}
+		m.cpu += used
 	}
 	m.at = time.Now()
 	m.count, m.bytes = count()

@@ -131,8 +131,15 @@ type process struct {
 // launch runs the program. It is killed at the end of the test, and a data race or a panic in it
 // is a failure.
 func launch(t testing.TB, path, dir string, env []string, args ...string) (*process, error) {
+	return launchFed(t, nil, path, dir, env, args...)
+}
+
+// launchFed is launch for a program that reads stdin; nil = it has none.
+func launchFed(t testing.TB, stdin *os.File, path, dir string, env []string, args ...string) (*process, error) {
 	p := &process{t: t, cmd: exec.Command(path, args...), done: make(chan struct{})}
-	p.cmd.Dir = dir
+	if p.cmd.Dir = dir; stdin != nil {
+		p.cmd.Stdin = stdin
+	}
 	p.cmd.Env = append(cleanEnv(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	p.cmd.SysProcAttr = diesWithParent()

@@ -179,7 +179,7 @@ func (e *Engine) shut() error {
 		_ = e.inflight.Acquire(ctx, int64(e.cfg.MaxInflight)) // never released: nothing comes after
 		cancel()
 	}
-	e.handOverAll()
+	e.HandOver()
 	e.life.Lock()
 	e.cancel()
 	e.life.Unlock()

@@ -100,8 +100,9 @@ func (e *Engine) handOver(p *partition, to string) error {
 	return nil
 }
 
-// handOverAll hands over what this node leads, before it stops.
-func (e *Engine) handOverAll() {
+// HandOver has other nodes lead what this one leads, as far as they can: for a node that is about to
+// stop, so that nobody waits for a leader when it does. It takes a second or so. Alone it does nothing.
+func (e *Engine) HandOver() {
 	if e.cfg.Cluster == nil {
 		return
 	}

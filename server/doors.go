@@ -41,7 +41,8 @@ type doors struct {
 
 	servers func() []string // addresses of all nodes; nil = this one is alone
 
-	failed  chan error // the first error of a Serve
+	told    chan struct{} // holds one wish: a client has asked for the end
+	failed  chan error    // the first error of a Serve
 	serving sync.WaitGroup
 }
 
@@ -53,7 +54,8 @@ func (d *doors) open(lines, pages *net.TCPListener) (err error) {
 			d.drain(context.Background()) // nobody is inside yet
 		}
 	}()
-	d.failed = make(chan error, 1)
+	d.failed, d.told = make(chan error, 1), make(chan struct{}, 1)
+	d.sessions.Drain = d.askedToDrain
 	if err := d.listen(lines, pages); err != nil {
 		return err
 	}
@@ -195,7 +197,16 @@ func (d *doors) serve(f func() error) {
 	})
 }
 
-// drain closes the doors, lets all who are inside finish at the same time, and waits for them.
+// askedToDrain has the server end, as TERM does.
+func (d *doors) askedToDrain() {
+	select {
+	case d.told <- struct{}{}:
+	default: // it is ending
+	}
+}
+
+// drain closes the doors, lets all who are inside finish at the same time, and waits for them. Meanwhile
+// other nodes take the lead.
 func (d *doors) drain(ctx context.Context) {
 	if d.http != nil {
 		d.http.Retire()
@@ -208,6 +219,7 @@ func (d *doors) drain(ctx context.Context) {
 		d.stopRoster()
 	}
 	var wg sync.WaitGroup
+	wg.Go(d.engine.HandOver)
 	for _, drain := range d.drains {
 		wg.Go(func() { drain(ctx) })
 	}

@@ -124,6 +124,9 @@ func (d *doors) run(ctx context.Context, reload <-chan Config) error {
 			return err
 		case c := <-reload:
 			d.changes.reload(ctx, c)
+		case <-d.told:
+			d.logger.Info("a client has asked for the end")
+			return nil
 		case <-ctx.Done():
 			return nil
 		}

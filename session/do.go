@@ -22,6 +22,7 @@ var handlers = map[wire.Kind]func(*Session, context.Context, *wire.Op) error{
 	wire.Signal:    (*Session).signal,
 	wire.Ping:      (*Session).ping,
 	wire.Revoke:    (*Session).revoke,
+	wire.Drain:     (*Session).drain,
 	wire.Quit:      func(*Session, context.Context, *wire.Op) error { return ErrEnd },
 }
 

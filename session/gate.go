@@ -27,6 +27,7 @@ var rights = map[wire.Kind]func(op *wire.Op) auth.Right{
 	wire.Members:   takes(auth.Members),
 	wire.Signal:    takes(auth.Signal),
 	wire.Revoke:    takes(auth.Admin),
+	wire.Drain:     takes(auth.Admin),
 }
 
 func none(*wire.Op) auth.Right { return 0 }

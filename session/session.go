@@ -35,6 +35,10 @@ type Server struct {
 	// is one.
 	Servers func() []string
 
+	// Drain has the server end in order. It may be called again, and returns at once; nil = it cannot
+	// be told to by a client.
+	Drain func()
+
 	sessions register // where grants may be in force
 	refusals meter
 	revoker  atomic.Pointer[revoker]

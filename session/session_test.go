@@ -50,10 +50,11 @@ type peer struct {
 	read    int // bytes of got that want has passed
 	left    chan struct{}
 	leaving sync.Once
+	at      *net.TCPAddr // fixed at birth
 }
 
 func makePeer(t *testing.T) *peer {
-	p := &peer{t: t, left: make(chan struct{})}
+	p := &peer{t: t, left: make(chan struct{}), at: &net.TCPAddr{}}
 	p.changed = sync.NewCond(&p.mu)
 	return p
 }
@@ -82,7 +83,7 @@ func (p *peer) TryWrite(b []byte) (int, error) {
 func (p *peer) WaitWritable() error { return errors.New("it takes all") }
 func (p *peer) Abort()              {}
 func (p *peer) Leave()              { p.leaving.Do(func() { close(p.left) }) }
-func (p *peer) Addr() net.Addr      { return &net.TCPAddr{} }
+func (p *peer) Addr() net.Addr      { return p.at }
 
 // do carries out operations.
 func (p *peer) do(lines ...string) {

@@ -25,6 +25,7 @@ type Encoding interface {
 	Rooms(dst, ref []byte, rooms []RoomEntry, more bool) []byte
 	Pong(dst, ref []byte) []byte
 	Revoked(dst, ref []byte) []byte
+	Draining(dst, ref []byte) []byte
 	Error(dst, ref []byte, e *parley.Error) []byte
 }
 

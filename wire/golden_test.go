@@ -161,6 +161,7 @@ func answers() map[string][]byte {
 		"pong":                          enc.Pong(nil, ref("5")),
 		"pong, a ref as it was written": enc.Pong(nil, ref("1e3")),
 		"revoked":                       enc.Revoked(nil, ref("9")),
+		"draining":                      enc.Draining(nil, ref("9")),
 		"error":                         enc.Error(nil, ref("3"), parley.Errorf(parley.Denied, "you may not send in ops")),
 		"error of nobody, with a time to come back": enc.Error(nil, nil, away),
 		"error, a time below a millisecond":         enc.Error(nil, nil, wait),

@@ -238,6 +238,11 @@ func (JSONLines) Revoked(dst, ref []byte) []byte {
 	return append(open(dst, "revoked", ref), '}', '\n')
 }
 
+// Draining appends the answer to a drain.
+func (JSONLines) Draining(dst, ref []byte) []byte {
+	return append(open(dst, "draining", ref), '}', '\n')
+}
+
 // Error appends an error frame.
 func (JSONLines) Error(dst, ref []byte, e *parley.Error) []byte {
 	dst = open(dst, "error", ref)

@@ -26,6 +26,7 @@ const (
 	Signal  Kind = "signal"
 	Ping    Kind = "ping"
 	Revoke  Kind = "revoke"
+	Drain   Kind = "drain"
 
 	ListRooms Kind = "rooms"
 )
@@ -129,6 +130,7 @@ var parsers = [...]struct {
 	{ListRooms, parseListRooms},
 	{Ping, func(*Op, *object) error { return nil }},
 	{Revoke, parseRevoke},
+	{Drain, func(*Op, *object) error { return nil }},
 }
 
 func parseRevoke(op *Op, obj *object) (err error) {

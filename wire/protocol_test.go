@@ -126,6 +126,8 @@ func rewrite(t *testing.T, n int, f *wire.Frame) []byte {
 		return enc.Pong(nil, f.Ref)
 	case "revoked":
 		return enc.Revoked(nil, f.Ref)
+	case "draining":
+		return enc.Draining(nil, f.Ref)
 	case "message":
 		return enc.Message(nil, mustDecode(t, n, &f.Entry))
 	case "gap":

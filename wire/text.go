@@ -135,6 +135,8 @@ func (textAnswers) Pong(dst, _ []byte) []byte { return answer(dst, "pong", "") }
 
 func (textAnswers) Revoked(dst, _ []byte) []byte { return answer(dst, "revoked", "") }
 
+func (textAnswers) Draining(dst, _ []byte) []byte { return answer(dst, "draining", "") }
+
 func (textAnswers) Error(dst, _ []byte, e *parley.Error) []byte {
 	return answer(dst, string(e.Code)+": ", e.Message)
 }

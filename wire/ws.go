@@ -103,6 +103,11 @@ func (e WS) Revoked(dst, ref []byte) []byte {
 	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Revoked(dst, ref) })
 }
 
+// Draining appends the answer to a drain.
+func (e WS) Draining(dst, ref []byte) []byte {
+	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Draining(dst, ref) })
+}
+
 // Error appends an error frame.
 func (e WS) Error(dst, ref []byte, err *parley.Error) []byte {
 	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Error(dst, ref, err) })

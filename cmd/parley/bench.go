@@ -84,7 +84,7 @@ CPU time rather than rates.`,
 	cmd.AddCommand(
 		newBenchFanoutCommand(&f), newBenchPublishCommand(&f), newBenchResumeCommand(&f),
 		newBenchIdleCommand(&f), newBenchStartCommand(&f), newBenchJoinCommand(&f),
-		newBenchStormCommand(&f), newBenchAttackCommand(&f), newBenchAllCommand(&f),
+		newBenchStormCommand(&f), newBenchClusterCommand(&f), newBenchAttackCommand(&f), newBenchAllCommand(&f),
 		newAttackerCommand(), newNATSServerCommand(), newWriteServerCommand(),
 	)
 	return cmd
@@ -211,6 +211,20 @@ func newBenchAttackCommand(f *benchFlags) *cobra.Command {
 	p.DurationVar(&a.For, "for", 10*time.Second, "the measured window, once in peace and once under attack")
 	p.DurationVar(&a.Settle, "settle", 3*time.Second, "time before each window")
 	sizeFlag(cmd, &a.Size)
+	return cmd
+}
+
+func newBenchClusterCommand(f *benchFlags) *cobra.Command {
+	var c bench.Cluster
+	cmd := f.command("cluster", "Three nodes: acks, deliveries across nodes, fan-out, leaders that die", func(ctx context.Context, s *bench.Setup) error {
+		return s.Cluster(ctx, c)
+	})
+	p := cmd.Flags()
+	p.IntVar(&c.Sessions, "sessions", 100, "sessions that publish, spread over the nodes, one send in flight each")
+	p.IntVar(&c.Receivers, "receivers", 1000, "members of the fan-out, at a node that does not lead")
+	p.IntVar(&c.Kills, "kills", 10, "leaders to kill")
+	sizeFlag(cmd, &c.Size)
+	windowFlags(cmd, &c.WarmUp, &c.For)
 	return cmd
 }
 

@@ -23,10 +23,10 @@ import (
 func newClusterCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cluster",
-		Short: "Look at the nodes of a cluster",
+		Short: "Look at the nodes of a cluster, or try one",
 		Args:  cobra.NoArgs,
 	}
-	cmd.AddCommand(newClusterStatusCommand())
+	cmd.AddCommand(newClusterStatusCommand(), newClusterDemoCommand())
 	return cmd
 }
 

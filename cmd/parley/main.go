@@ -79,7 +79,7 @@ func newRootCommand() *cobra.Command {
   tail -f app.log | parley send logs -`,
 	}
 	root.AddCommand(
-		newServeCommand(), newConfigCommand(), newTokenCommand(), newAPIKeyCommand(), newSendCommand(), newTailCommand(), newChatCommand(), newRoomsCommand(), newRevokeCommand(), newClusterCommand(),
+		newServeCommand(), newConfigCommand(), newTokenCommand(), newAPIKeyCommand(), newSendCommand(), newTailCommand(), newChatCommand(), newRoomsCommand(), newRevokeCommand(), newClusterCommand(), newDrainCommand(),
 		newBenchCommand(), newVersionCommand(),
 	)
 	return root
