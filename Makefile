@@ -13,6 +13,9 @@ TESTFLAGS ?=
 TESTLOG   ?= /dev/null
 # For fuzz: how long each target runs.
 FUZZTIME ?= 30s
+# For faults: how many runs, and the seed of the first.
+RUNS ?= 20
+SEED ?= 1
 
 # Shows of the output of "go test -v" what failed, one line for each package, and what was left out.
 define run_tests
@@ -20,12 +23,14 @@ define run_tests
 @{ go test -v $(RACE) $(TESTFLAGS) $(1) 2>&1; echo "exit status of go test: $$?"; } | tee "$(TESTLOG)" | awk -f .ci/tests.awk
 endef
 
-.PHONY: help fmt lint test e2e bench fuzz
+.PHONY: help fmt lint test e2e bench fuzz faults planted
 
 help:
 	@echo "make test    every test that this machine can run; says which were left out"
 	@echo "make e2e     the tests that run the binary or a whole server"
 	@echo "make fuzz    each fuzz target for a while (FUZZTIME=30s)"
+	@echo "make faults  three nodes under crashes, cuts and power cuts (root; RUNS=20 SEED=1)"
+	@echo "make planted whether the campaign of faults catches bugs planted for it (root; minutes)"
 	@echo "make bench   the hot paths, then the table of figures, beside its peers (minutes)"
 	@echo "make fmt     format the code"
 	@echo "make lint    gofumpt, go vet, staticcheck, golangci-lint, at pinned versions"
@@ -55,3 +60,9 @@ fuzz:
 		echo "fuzz $$dir $$target"; \
 		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$dir" || exit 1; \
 	done
+
+faults:
+	go run ./e2e/faults -runs $(RUNS) -seed $(SEED)
+
+planted:
+	go run ./e2e/faults -plant all -runs 5 -seed $(SEED)

@@ -8,8 +8,9 @@
 //	server_test.go    a server on a data directory: start, kill, terminate, start again
 //	peer_test.go      a connection, and a client of plain lines
 //	speaker_test.go   a client of JSON lines
-//	history_test.go   the history a fault test writes, in JSON lines
-//	checker_test.go   what must hold in a history whatever happened
+//	history           the history that fault tests write, and its judge: a package of their own
+//	history_test.go   a history, and waiting for what is acknowledged
+//	checker_test.go   what a test says of its history
 //	load_test.go      publishers and subscribers that survive faults, and write a history
 //
 // Tests that mount file systems are left out where they may not; with PARLEY_TEST_ROOT=1 that is

@@ -311,7 +311,7 @@ func (r *recorder) readFinal(t testing.TB, s *server, room string) {
 				t.Errorf("in a page of %s the prev of %d is %d, want %d", room, m.Seq, m.Prev, after)
 			}
 			msg, _, _ := strings.Cut(m.text(), " ")
-			items = append(items, item{m.Seq, msg, hash(m.text())})
+			items = append(items, item{Seq: m.Seq, Msg: msg, Hash: hash(m.text())})
 			after = m.Seq
 		}
 		more = page.More
