@@ -32,6 +32,9 @@ type Memory struct {
 	held    int
 	failed  *parley.Error
 	rooms   map[string]*memoryRoom
+
+	journals map[string][]parley.Record
+
 	ids     map[idKey]idEntry
 	waiting []event // behind the watermark
 	queue   []event // durable or failed, to be told
@@ -61,7 +64,8 @@ type idEntry struct {
 
 // event is what has to be told: a message to its room, a receipt to its sender.
 type event struct {
-	message *parley.Message // nil for a duplicate
+	message *parley.Message // nil for a duplicate, and a journal's record
+	record  bool
 	receipt parley.Receipt
 	done    func(parley.Receipt, error)
 	err     error
@@ -77,7 +81,7 @@ func New(o Options) *Memory {
 	if o.Dedupe == 0 {
 		o.Dedupe = 10 * time.Minute
 	}
-	m := &Memory{opts: o, rooms: make(map[string]*memoryRoom), ids: make(map[idKey]idEntry)}
+	m := &Memory{opts: o, rooms: make(map[string]*memoryRoom), journals: make(map[string][]parley.Record), ids: make(map[idKey]idEntry)}
 	if o.MaxInflight > 0 {
 		m.inflight = make(chan struct{}, o.MaxInflight)
 	}
@@ -106,7 +110,7 @@ func (l *Memory) Fail(cause error) {
 	l.failed = parley.Errorf(parley.Unavailable, "the disk has failed: the message was not stored").Because(cause)
 	unknown := parley.Errorf(parley.Unavailable, "the outcome is unknown: the message may or may not have been stored").Because(cause)
 	for _, ev := range l.waiting {
-		l.queue = append(l.queue, event{done: ev.done, err: unknown})
+		l.queue = append(l.queue, event{record: ev.record, done: ev.done, err: unknown})
 	}
 	l.waiting = nil
 	l.tell()
@@ -230,7 +234,9 @@ func (l *Memory) tellAll(batch []event) {
 		}
 	}
 	for _, ev := range batch {
-		l.land()
+		if !ev.record {
+			l.land()
+		}
 		ev.done(ev.receipt, ev.err)
 	}
 }
