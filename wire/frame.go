@@ -40,6 +40,11 @@ type Frame struct {
 		DedupeMS int64 `json:"dedupe_ms"`
 	} `json:"limits"` // welcome
 
+	Group      string `json:"group"`       // taking, stopped, job
+	Job        string `json:"job"`         // job, busy
+	Tries      int    `json:"tries"`       // job
+	DeadlineMS int64  `json:"deadline_ms"` // job, busy
+
 	Code    parley.Code `json:"code"`     // error
 	Message string      `json:"message"`  // error
 	RetryMS int64       `json:"retry_ms"` // error
@@ -105,6 +110,17 @@ func (e *Entry) Decode() (*parley.Message, error) {
 	return m, nil
 }
 
+// DecodeJob turns a job frame into a job.
+func (f *Frame) DecodeJob() (*parley.Job, error) {
+	m, err := f.Entry.Decode()
+	if err != nil {
+		return nil, err
+	}
+	return &parley.Job{
+		Message: m, Group: f.Group, Job: f.Job, Tries: f.Tries, Deadline: time.Duration(f.DeadlineMS) * time.Millisecond,
+	}, nil
+}
+
 // Err gives an error frame as an error.
 func (f *Frame) Err() *parley.Error {
 	e := parley.Errorf(f.Code, "%s", f.Message)
@@ -153,6 +169,7 @@ func AppendOp(dst []byte, op Op) []byte {
 		dst = strconv.AppendInt(dst, int64(op.Limit), 10)
 	}
 	field("after_room", op.AfterRoom)
+	dst = appendWork(dst, &op)
 	if op.Kind == Send {
 		field("id", op.ID)
 		if op.Type != parley.Text {

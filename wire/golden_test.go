@@ -41,6 +41,15 @@ type opFields struct {
 	Presence  bool      `json:"presence"`
 	Limit     int       `json:"limit"`
 	AfterRoom string    `json:"after_room"`
+	Reader    string    `json:"reader"`
+	Seq       *uint64   `json:"seq"`
+	Group     string    `json:"group"`
+	Prefetch  int       `json:"prefetch"`
+	Tries     int       `json:"tries"`
+	Deadline  string    `json:"deadline"`
+	Job       string    `json:"job"`
+	Delay     string    `json:"delay"`
+	Reason    string    `json:"reason"`
 	ID        string    `json:"id"`
 	Type      string    `json:"type"`
 	Body      string    `json:"body"`
@@ -52,8 +61,15 @@ func fieldsOf(op wire.Op) *opFields {
 		Op: string(op.Kind), Ref: string(op.Ref), Room: op.Room, Token: op.Token, Name: op.Name,
 		After: op.After, Before: op.Before, Last: op.Start.Last, Since: op.Start.Since, Echo: op.Echo,
 		Presence: op.Presence, Limit: op.Limit, AfterRoom: op.AfterRoom, ID: op.ID,
+		Reader: op.Reader, Seq: op.Seq, Group: op.Group, Prefetch: op.Prefetch, Tries: op.Tries, Job: op.Job, Reason: op.Reason,
 	}
-	if op.Kind == wire.Join {
+	if op.Deadline != 0 {
+		f.Deadline = op.Deadline.String()
+	}
+	if op.Delay != nil {
+		f.Delay = op.Delay.String()
+	}
+	if op.Kind == wire.Join || op.Kind == wire.Take {
 		f.After = op.Start.After
 	}
 	if op.Kind == wire.Signal {
@@ -134,6 +150,10 @@ func answers() map[string][]byte {
 	away.Retry = 1500 * time.Millisecond
 	wait := parley.Errorf(parley.Unavailable, "wait")
 	wait.Retry = time.Microsecond
+	job := &parley.Job{
+		Message: &parley.Message{Room: "squares", Seq: 813, Prev: 812, ID: "c1-7", From: "ada", At: at(123), Body: []byte("12")},
+		Group:   "g", Job: "g.813.1", Tries: 1, Deadline: 30 * time.Second,
+	}
 	return map[string][]byte{
 		"welcome": enc.Welcome(nil, ref(`"k3xq9"`), wire.Welcome{
 			User: "ada", Session: 0x00c0ffee00c0ffee, Limits: parley.DefaultLimits(),
@@ -159,6 +179,10 @@ func answers() map[string][]byte {
 		"error":                         enc.Error(nil, ref("3"), parley.Errorf(parley.Denied, "you may not send in ops")),
 		"error of nobody, with a time to come back": enc.Error(nil, nil, away),
 		"error, a time below a millisecond":         enc.Error(nil, nil, wait),
+		"taking":                                    enc.Taking(nil, ref("1"), "squares", "g"),
+		"stopped":                                   enc.Stopped(nil, ref("9"), "squares", "g"),
+		"busy":                                      enc.Busy(nil, ref("6"), "squares", "g.813.1", 30*time.Second),
+		"job":                                       enc.Job(nil, job),
 		"gap":                                       enc.Gap(nil, "lobby", 100, 181),
 		"presence, one came":                        enc.Presence(nil, "lobby", wire.Presence{Joined: []string{"bob"}, Count: 2}),
 		"presence, a new name":                      enc.Presence(nil, "lobby", wire.Presence{Joined: []string{`b"b`}, Left: []string{"bob"}, Count: 2}),

@@ -27,6 +27,13 @@ const (
 	Ping    Kind = "ping"
 
 	ListRooms Kind = "rooms"
+
+	Take  Kind = "take"
+	Stop  Kind = "stop"
+	Done  Kind = "done"
+	Retry Kind = "retry"
+	Fail  Kind = "fail"
+	Busy  Kind = "busy"
 )
 
 // MaxRef is the longest ref, in bytes as written, that is echoed.
@@ -41,7 +48,7 @@ type Op struct {
 	Token string // hello
 	Name  string // hello
 
-	Start Start // join
+	Start Start // join, take
 	Echo  *bool // join; nil = the encoding's default
 
 	ID   string      // send; "" = the server makes one
@@ -55,6 +62,17 @@ type Op struct {
 	Limit         int     // history, rooms; always set
 
 	AfterRoom string // rooms; those behind this name, "" = from the first
+
+	Reader string  // join, done; the durable reader whose position it is, "" = none
+	Seq    *uint64 // done of a reader
+
+	Group    string         // take, stop
+	Prefetch int            // take; always set
+	Tries    int            // take; always set
+	Deadline time.Duration  // take, where it is always set; busy, where 0 = as long as before
+	Job      string         // done, retry, fail, busy
+	Delay    *time.Duration // retry; nil = the usual back-off
+	Reason   string         // retry, fail
 }
 
 // Start is where a member's cursor begins; the zero Start is live, behind the newest message.
@@ -121,6 +139,12 @@ var parsers = [...]struct {
 	{Hello, parseHello},
 	{Members, parseRoom},
 	{Signal, parseSignal},
+	{Done, parseDone},
+	{Retry, parseRetry},
+	{Busy, parseBusy},
+	{Fail, parseFail},
+	{Take, parseTake},
+	{Stop, parseStop},
 	{ListRooms, parseListRooms},
 	{Ping, func(*Op, *object) error { return nil }},
 }
@@ -152,6 +176,23 @@ func parseJoin(op *Op, obj *object) error {
 	if err := parseRoom(op, obj); err != nil {
 		return err
 	}
+	if err := parseStart(op, obj); err != nil {
+		return err
+	}
+	var err error
+	if op.Reader, err = obj.name("reader"); err != nil {
+		return err
+	}
+	if op.Echo, err = obj.boolean("echo"); err != nil {
+		return err
+	}
+	presence, err := obj.boolean("presence")
+	op.Presence = presence != nil && *presence
+	return err
+}
+
+// parseStart reads where to begin in a room.
+func parseStart(op *Op, obj *object) error {
 	starts := 0
 	if raw := obj.get("after"); raw != nil {
 		n, err := obj.seq("after")
@@ -182,13 +223,7 @@ func parseJoin(op *Op, obj *object) error {
 	if starts > 1 {
 		return parley.Errorf(parley.BadRequest, `at most one of "after", "last" and "since"`)
 	}
-	var err error
-	if op.Echo, err = obj.boolean("echo"); err != nil {
-		return err
-	}
-	presence, err := obj.boolean("presence")
-	op.Presence = presence != nil && *presence
-	return err
+	return nil
 }
 
 // ParseSince reads a point in time: a duration before now (10m, 24h) or an RFC 3339 time.

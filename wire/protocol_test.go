@@ -24,11 +24,12 @@ func TestProtocolPage(t *testing.T) {
 	ops := map[wire.Kind]bool{
 		wire.Hello: false, wire.Join: false, wire.Leave: false, wire.Send: false, wire.History: false,
 		wire.Members: false, wire.ListRooms: false, wire.Ping: false, wire.Signal: false,
+		wire.Take: false, wire.Stop: false, wire.Done: false, wire.Retry: false, wire.Fail: false, wire.Busy: false,
 	}
 	frames := map[string]bool{
 		"welcome": false, "joined": false, "left": false, "ack": false, "page": false, "members": false,
 		"rooms": false, "pong": false, "message": false, "gap": false, "error": false,
-		"presence": false, "signal": false,
+		"presence": false, "signal": false, "taking": false, "stopped": false, "busy": false, "job": false,
 	}
 	quoted := regexp.MustCompile(`'(\{"op".*?\})'`)
 	for i, line := range strings.Split(string(page), "\n") {
@@ -122,6 +123,14 @@ func rewrite(t *testing.T, n int, f *wire.Frame) []byte {
 		return enc.Signal(nil, f.Room, f.From, f.Body)
 	case "rooms":
 		return enc.Rooms(nil, f.Ref, f.Rooms, f.More)
+	case "taking":
+		return enc.Taking(nil, f.Ref, f.Room, f.Group)
+	case "stopped":
+		return enc.Stopped(nil, f.Ref, f.Room, f.Group)
+	case "busy":
+		return enc.Busy(nil, f.Ref, f.Room, f.Job, time.Duration(f.DeadlineMS)*time.Millisecond)
+	case "job":
+		return enc.Job(nil, mustDecodeJob(t, n, f))
 	case "pong":
 		return enc.Pong(nil, f.Ref)
 	case "message":
@@ -133,6 +142,15 @@ func rewrite(t *testing.T, n int, f *wire.Frame) []byte {
 	}
 	t.Errorf("line %d: a server sends no %q", n, f.Op)
 	return nil
+}
+
+func mustDecodeJob(t *testing.T, n int, f *wire.Frame) *parley.Job {
+	t.Helper()
+	j, err := f.DecodeJob()
+	if err != nil {
+		t.Fatalf("line %d: %v", n, err)
+	}
+	return j
 }
 
 func mustDecode(t *testing.T, n int, e *wire.Entry) *parley.Message {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -146,6 +147,13 @@ func answer(dst []byte, what, text string) []byte {
 	dst = appendVisible(dst, text)
 	return append(dst, '\n')
 }
+
+// Plain lines have no operations of workers, and so no answers to them.
+
+func (textAnswers) Job(dst []byte, _ *parley.Job) []byte                    { return dst }
+func (textAnswers) Taking(dst, _ []byte, _, _ string) []byte                { return dst }
+func (textAnswers) Stopped(dst, _ []byte, _, _ string) []byte               { return dst }
+func (textAnswers) Busy(dst, _ []byte, _, _ string, _ time.Duration) []byte { return dst }
 
 func appendMessages(dst []byte, n uint64) []byte {
 	dst = strconv.AppendUint(dst, n, 10)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"sync"
+	"time"
 
 	"github.com/klauspost/compress/flate"
 
@@ -96,6 +97,26 @@ func (e WS) Rooms(dst, ref []byte, rooms []RoomEntry, more bool) []byte {
 // Pong appends the answer to a ping operation, which is no pong of WebSocket.
 func (e WS) Pong(dst, ref []byte) []byte {
 	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Pong(dst, ref) })
+}
+
+// Job appends a job.
+func (e WS) Job(dst []byte, j *parley.Job) []byte {
+	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Job(dst, j) })
+}
+
+// Taking appends the answer to a take.
+func (e WS) Taking(dst, ref []byte, room, group string) []byte {
+	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Taking(dst, ref, room, group) })
+}
+
+// Stopped appends the answer to a stop.
+func (e WS) Stopped(dst, ref []byte, room, group string) []byte {
+	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Stopped(dst, ref, room, group) })
+}
+
+// Busy appends the answer to a busy.
+func (e WS) Busy(dst, ref []byte, room, job string, deadline time.Duration) []byte {
+	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Busy(dst, ref, room, job, deadline) })
 }
 
 // Error appends an error frame.
