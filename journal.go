@@ -36,6 +36,6 @@ type Record struct {
 
 // Bounds of journals.
 const (
-	MaxRecord      = 1 << 20 // bytes
+	MaxRecord      = 5 << 19 // bytes: a message of the largest kind, and what is said of it
 	MaxJournalName = 2048    // bytes
 )

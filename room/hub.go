@@ -186,6 +186,30 @@ func (h *Hub) Watch(ctx context.Context, room string) (*Watch, error) {
 // Close ends the watch. It may be called more than once.
 func (w *Watch) Close() { w.once.Do(func() { w.room.hub.release(w.room) }) }
 
+// Attend keeps a room active and has grew called after each time it has grown, until leave, which
+// waits for no call under way. grew must not block. last is the room's newest message.
+func (h *Hub) Attend(ctx context.Context, room string, grew func()) (last uint64, leave func(), err error) {
+	r, err := h.acquire(ctx, room)
+	if err != nil {
+		return 0, nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.attendants = append(r.attendants[:len(r.attendants):len(r.attendants)], &grew)
+	return r.ring.last, sync.OnceFunc(func() {
+		r.mu.Lock()
+		rest := make([]*func(), 0, len(r.attendants))
+		for _, other := range r.attendants {
+			if other != &grew {
+				rest = append(rest, other)
+			}
+		}
+		r.attendants = rest
+		r.mu.Unlock()
+		h.release(r)
+	}), nil
+}
+
 // Members lists at most limit of a room's users, each once however many sessions it has there, and
 // counts all of them.
 func (h *Hub) Members(room string, limit int) (users []string, count int) {

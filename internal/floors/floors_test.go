@@ -30,6 +30,7 @@ var floors = map[string]int{
 	"wire":             1,
 	"client":           2,
 	"room":             2,
+	"work":             2,
 	"session":          3,
 	"transport/sock":   3,
 	"transport/http":   4,

@@ -150,6 +150,7 @@ func (l *Memory) store(d parley.Draft, done func(parley.Receipt, error)) event {
 	m := &parley.Message{
 		Room: d.Room, Seq: l.seq, ID: d.ID, From: d.From, Type: d.Type, Session: d.Session,
 		At: now.UTC().Truncate(time.Millisecond), Body: slices.Clone(d.Body),
+		Key: d.Key, Priority: d.Priority, Expires: d.Expires,
 	}
 	if n := len(r.messages); n > 0 {
 		m.Prev = r.messages[n-1].Seq
