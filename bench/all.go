@@ -12,10 +12,11 @@ import (
 
 // goal is one figure that Parley is held against.
 type goal struct {
-	name  string
-	load  Load
-	peers []string // of those asked for, the ones that have this load
-	aims  []aim
+	name   string
+	load   Load
+	beside Load     // the same load by another way, which aims may compare with; nil = none
+	peers  []string // of those asked for, the ones that have this load
+	aims   []aim
 }
 
 // aim is a bound for a figure.
@@ -23,6 +24,7 @@ type aim struct {
 	key     string
 	bound   float64
 	atLeast bool // bound is the least; else the most
+	ratio   bool // the figure is divided by that of the load beside
 }
 
 func (a aim) met(value float64) bool {
@@ -65,7 +67,7 @@ func goals(length time.Duration) []goal {
 			Sessions: sessions, Inflight: 1, Rooms: 1, Size: DefaultSize, WarmUp: DefaultWarmUp, For: length,
 		}}
 	}
-	return []goal{
+	core := []goal{
 		fan(1000, 10, 256, 0, aim{key: "cpu_s_per_1m", bound: 0.12}),
 		fan(5000, 1, 256, 0, aim{key: "cpu_s_per_1m", bound: 0.10}),
 		fan(1000, 10, 10, 0, aim{key: "cpu_s_per_1m", bound: 1.6}),
@@ -89,6 +91,53 @@ func goals(length time.Duration) []goal {
 			load: Start{Messages: 1_000_000, Rooms: 100, Size: DefaultSize, Times: 3},
 		},
 	}
+	return append(core, webGoals(core)...)
+}
+
+// webGoals are the rows of the web: what a delivery by WebSocket costs more than one by TCP in each
+// fan-out of the core's table, what compressing costs more than not to, and what connections cost.
+func webGoals(core []goal) []goal {
+	var goals []goal
+	beside := func(name string, this, other Fanout, bound float64) {
+		goals = append(goals, goal{
+			name: name, load: this, beside: other, aims: []aim{{key: "cpu_s_per_1m", bound: bound, ratio: true}},
+		})
+	}
+	var busiest Fanout
+	for _, g := range core {
+		f, ok := g.load.(Fanout)
+		if !ok {
+			continue
+		}
+		if busiest.Receivers == 0 {
+			busiest = f
+		}
+		lines, frames := f, f
+		lines.Encoding, frames.Encoding = "json", "json"
+		lines.Transport, frames.Transport = TCP, WebSocket
+		beside(g.name+", ws beside tcp", frames, lines, 1.3)
+	}
+	plain := busiest
+	plain.Transport, plain.Encoding, plain.Size = WebSocket, "json", 1024
+	packed := plain
+	packed.Compress = true
+	beside("fan-out of 1 KB, compressed beside not", packed, plain, 1.5)
+	for _, transport := range []string{WebSocket, SSE} {
+		goals = append(goals, goal{
+			name: "idle, 10000 by " + transport, aims: []aim{{key: "bytes_each", bound: 5000}},
+			load: Idle{Connections: 10_000, Encoding: "json", Settle: 30 * time.Second, Transport: transport},
+		})
+	}
+	return append(goals,
+		goal{
+			name: "join and leave by ws", aims: []aim{{key: "cpu_us_per_join", bound: 120}},
+			load: Join{Joins: 20_000, Clients: 50, Transport: WebSocket},
+		},
+		goal{
+			name: "storm of 5000 by ws", aims: []aim{{key: "seconds", bound: 5}},
+			load: Storm{Clients: 5000, Missed: 100, Size: DefaultSize, Transport: WebSocket},
+		},
+	)
 }
 
 // All runs the loads of the table of goals one after the other, each with a measured window of
@@ -115,7 +164,7 @@ func (s *Setup) all(ctx context.Context, table []goal) error {
 				one.Against = append(one.Against, peer)
 			}
 		}
-		rows, err := one.rows(ctx, g.load)
+		rows, err := one.goalRows(ctx, g)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -139,10 +188,41 @@ func (s *Setup) all(ctx context.Context, table []goal) error {
 	return errors.Join(failed...)
 }
 
+// goalRows runs a goal's load; the row of the load beside it is the second.
+func (s *Setup) goalRows(ctx context.Context, g goal) ([]Row, error) {
+	rows, err := s.rows(ctx, g.load)
+	if err != nil || g.beside == nil {
+		return rows, err
+	}
+	other, err := s.rows(ctx, g.beside)
+	if err != nil {
+		return nil, err
+	}
+	rows[0].Peer, other[0].Peer = byWay(g.load), byWay(g.beside)
+	return append(rows[:1:1], other[0]), nil
+}
+
+// byWay names Parley by the way that a load takes to it.
+func byWay(l Load) string {
+	if l, ok := l.(interface{ way() way }); ok {
+		return Parley + " by " + l.way().String()
+	}
+	return Parley
+}
+
 // reached is what a goal's load gave.
 type reached struct {
 	goal
 	rows []Row
+}
+
+// figure gives what an aim is about: its name and what was reached.
+func (r *reached) figure(a aim) (title string, value float64) {
+	title, value = r.rows[0].title(a.key), r.rows[0].value(a.key)
+	if a.ratio {
+		title, value = title+", ratio", value/r.rows[1].value(a.key)
+	}
+	return title, value
 }
 
 // printReached prints a line for each figure that has an aim, then all figures.
@@ -155,12 +235,12 @@ func (s *Setup) printReached(all []reached) error {
 	_, _ = fmt.Fprintln(w)
 	for _, g := range all {
 		for _, a := range g.aims {
-			value := g.rows[0].value(a.key)
+			title, value := g.figure(a)
 			verdict := "missed"
 			if a.met(value) {
 				verdict = "ok"
 			}
-			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s", g.name, g.rows[0].title(a.key), a, human(value), verdict)
+			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s", g.name, title, a, human(value), verdict)
 			for _, peer := range s.Against {
 				of := math.NaN()
 				for _, r := range g.rows[1:] {

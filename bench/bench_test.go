@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -177,14 +178,21 @@ func TestAll(t *testing.T) {
 	}
 	table, _, _ := strings.Cut(out.String(), "\n\n")
 	lines := strings.Split(table, "\n")
-	if len(lines) != 3 || !strings.Contains(lines[1], " ok ") || !strings.Contains(lines[2], " missed ") {
+	if len(lines) != 4 || !strings.Contains(lines[1], " ok ") || !strings.Contains(lines[2], " missed ") ||
+		!strings.Contains(lines[3], ", ratio ") || !strings.Contains(lines[3], " ok") {
 		t.Errorf("printed:\n%s", out.String())
 	}
 	if err := bench.CheckGoals(); err != nil {
 		t.Error(err)
 	}
-	if n := len(bench.GoalNames()); n != 10 {
-		t.Errorf("%d goals", n)
+	names := bench.GoalNames()
+	for _, want := range []string{
+		"publish, one session", "fan-out 5000 × 1 × 256, ws beside tcp", "fan-out 1000 at 100/s, ws beside tcp",
+		"fan-out of 1 KB, compressed beside not", "idle, 10000 by sse", "join and leave by ws", "storm of 5000 by ws",
+	} {
+		if !slices.Contains(names, want) {
+			t.Errorf("no goal %q among %q", want, names)
+		}
 	}
 }
 

@@ -1,6 +1,9 @@
 package bench
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 // Cut gives the lines that a stream makes which comes in pieces.
 func Cut(pieces ...string) []string {
@@ -30,18 +33,25 @@ func GoalNames() []string {
 // CheckGoals checks the loads of the table of goals.
 func CheckGoals() error {
 	for _, g := range goals(DefaultFor) {
-		if err := g.load.check(); err != nil {
-			return err
+		for _, l := range []Load{g.load, g.beside} {
+			if l == nil {
+				continue
+			}
+			if err := l.check(); err != nil {
+				return fmt.Errorf("%s: %w", g.name, err)
+			}
 		}
 	}
 	return nil
 }
 
-// AllOf runs a table of two goals, of which any server meets the first and none the second.
+// AllOf runs a table of three goals: any server meets the first and none the second; the third holds
+// a load against itself.
 func (s *Setup) AllOf(ctx context.Context, l Load, key string) error {
 	return s.all(ctx, []goal{
 		{name: "easy", load: l, peers: []string{NATS}, aims: []aim{{key: key, bound: 0, atLeast: true}}},
 		{name: "hard", load: l, aims: []aim{{key: key, bound: -1}}},
+		{name: "beside", load: l, beside: l, aims: []aim{{key: key, bound: 1e6, ratio: true}}},
 	})
 }
 

@@ -20,8 +20,9 @@ func whole(dir string) func(context.Context, io.Writer) error {
 	return func(ctx context.Context, stderr io.Writer) error {
 		c := server.Default()
 		c.Data, c.TCP, c.HTTP = dir, "127.0.0.1:0", "127.0.0.1:0"
-		return server.Run(ctx, c, slog.New(slog.DiscardHandler), func(a server.Addresses) {
-			_, _ = fmt.Fprintf(stderr, "tcp  %s\nhttp %s\n", a.TCP, a.HTTP)
+		return server.Run(ctx, c, server.Options{
+			Logger: slog.New(slog.DiscardHandler),
+			Ready:  func(a server.Addresses) { _, _ = fmt.Fprintf(stderr, "tcp  %s\nhttp %s\n", a.TCP, a.HTTP) },
 		})
 	}
 }

@@ -49,9 +49,9 @@ func TestServeRefuses(t *testing.T) {
 		"a number out of range":         {args: []string{"--retain-messages", "0"}, want: `retain-messages`},
 		"no number in the environment":  {env: []string{"PARLEY_RETAIN_MESSAGES=many"}, want: `PARLEY_RETAIN_MESSAGES`},
 		"a log in another form":         {args: []string{"--log", "xml"}, want: `log`},
-		"an unknown key":                {file: "tcp: 127.0.0.1:0\ncolour: red\n", want: `parley\.yml.*line 2.*colour`},
-		"an unknown key within":         {file: "retain:\n  messages: 5\n  colour: red\n", want: `parley\.yml.*line 3.*colour`},
-		"a value of the wrong kind":     {file: "open: perhaps\n", want: `parley\.yml.*line 1`},
+		"an unknown key":                {file: "tcp: 127.0.0.1:0\ncolour: red\n", want: `parley\.yml:2: colour: `},
+		"an unknown key within":         {file: "retain:\n  messages: 5\n  colour: red\n", want: `parley\.yml:3: retain\.colour: `},
+		"a value of the wrong kind":     {file: "open: perhaps\n", want: `parley\.yml:1: open: `},
 		"a file that is no YAML":        {file: "tcp: [\n", want: `parley\.yml`},
 		"a file that is not there":      {args: []string{"--config", "other.yml"}, want: `other\.yml`},
 	}

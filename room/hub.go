@@ -20,6 +20,7 @@ type Config struct {
 
 	Linger     time.Duration // how long a room without members keeps its ring; default 10 s
 	RingMemory int           // bytes all rings may take together; default 256 MiB
+	Lag        int           // bytes of a room kept in each encoding, however few rooms there are; default 4 MiB
 	Flushers   int           // default GOMAXPROCS
 	Logger     *slog.Logger
 }
@@ -36,6 +37,9 @@ func (c *Config) fill() {
 	}
 	if c.RingMemory == 0 {
 		c.RingMemory = 256 << 20
+	}
+	if c.Lag == 0 {
+		c.Lag = maxStrand
 	}
 	if c.Flushers == 0 {
 		c.Flushers = runtime.GOMAXPROCS(0)
@@ -350,7 +354,7 @@ func (h *Hub) sweep(now time.Time) {
 
 // share is how many bytes each strand may keep when so many rooms are active.
 func (h *Hub) share(active int) int {
-	return min(max(h.config.RingMemory/max(1, active), minStrand), maxStrand)
+	return min(max(h.config.RingMemory/max(1, active), minStrand), max(h.config.Lag, minStrand))
 }
 
 func isClosed(c <-chan struct{}) bool {

@@ -35,6 +35,9 @@ type Member struct {
 // Room is the room's name.
 func (m *Member) Room() string { return m.room.name }
 
+// Watches says whether the member is told who comes and goes.
+func (m *Member) Watches() bool { return m.watches }
+
 // Sends notes that the session sends to this room, so that with echo off its own messages are
 // looked for from now on.
 func (m *Member) Sends() {

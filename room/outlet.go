@@ -231,6 +231,7 @@ func (o *Outlet) write(p []byte) int {
 	switch {
 	case err != nil:
 		o.fail()
+		return 0 // what was to be written is let go
 	case n < len(p):
 		o.full = true
 	}

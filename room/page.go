@@ -52,13 +52,31 @@ func (h *Hub) PageBefore(ctx context.Context, room string, before uint64, limit 
 	}
 }
 
+// Names lists the rooms there are: those that hold messages, and those that are active.
+func (h *Hub) Names(ctx context.Context) ([]string, error) {
+	infos, err := h.log.Rooms(ctx)
+	if err != nil {
+		return nil, err
+	}
+	active := h.active()
+	names := make([]string, 0, len(infos)+len(active))
+	for _, i := range infos {
+		names = append(names, i.Name)
+	}
+	for _, r := range active {
+		names = append(names, r.name) // perhaps for the second time
+	}
+	return names, nil
+}
+
 // below cuts a page off in front of seq before.
 func below(msgs []*parley.Message, before uint64) []*parley.Message {
 	return msgs[:sort.Search(len(msgs), func(i int) bool { return msgs[i].Seq >= before })]
 }
 
-// Rooms lists up to limit rooms behind the one named after, by name, with how many users are here.
-func (h *Hub) Rooms(ctx context.Context, after string, limit int) (list []wire.RoomEntry, more bool, err error) {
+// Rooms lists up to limit rooms that shows lets through, behind the one named after, by name, with
+// how many users are here.
+func (h *Hub) Rooms(ctx context.Context, after string, limit int, shows func(name string) bool) (list []wire.RoomEntry, more bool, err error) {
 	infos, err := h.log.Rooms(ctx)
 	if err != nil {
 		return nil, false, err
@@ -77,7 +95,7 @@ func (h *Hub) Rooms(ctx context.Context, after string, limit int) (list []wire.R
 		}
 	}
 	for name, e := range byName {
-		if name > after {
+		if name > after && shows(name) {
 			list = append(list, e)
 		}
 	}

@@ -16,7 +16,7 @@ const (
 	minSegment   = 4 << 10   // bytes of a quiet room's segment
 	maxSegment   = 256 << 10 // and of a busy one's
 	minStrand    = 16 << 10  // bytes a strand may keep however many rooms there are
-	maxStrand    = 4 << 20   // and however few
+	maxStrand    = 4 << 20   // and however few, where nothing else is said
 )
 
 // ring is a room's newest messages: decoded, and as bytes once per encoding in use. A message has

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 
 	"parley/clients/js"
@@ -24,6 +25,7 @@ type doors struct {
 	engine   *engine.Engine
 	hub      *room.Hub
 	logger   *slog.Logger
+	changes  reloader // each part that can change while it runs adds itself to its parts
 
 	lines, pages *net.TCPListener
 	tcp          *tcp.Server
@@ -52,7 +54,7 @@ func (d *doors) open(lines, pages *net.TCPListener) (err error) {
 		}
 	}
 	d.tcp, err = tcp.NewServer(d.sessions, tcp.Config{
-		Pause: pause(d.config.Pause), Web: d.addresses().HTTP, Logger: d.logger,
+		Pause: pause(d.config.Pause), Web: d.url(), Logger: d.logger,
 	})
 	if err != nil {
 		return err
@@ -71,20 +73,37 @@ func (d *doors) openHTTP() (err error) {
 		return err
 	}
 	d.drains = append(d.drains, d.sse.Drain)
-	if d.ws, err = ws.NewServer(d.sessions, ws.Config{AllowedOrigins: d.config.Hostnames, Logger: d.logger}); err != nil {
+	origins, err := httpapi.ParseOrigins(d.config.Origins)
+	if err != nil {
+		return err
+	}
+	allowed := slices.Concat(d.config.Hostnames, origins)
+	if d.ws, err = ws.NewServer(d.sessions, ws.Config{AllowedOrigins: allowed, Logger: d.logger}); err != nil {
 		return err
 	}
 	d.drains = append(d.drains, d.ws.Drain)
 	d.http = httpapi.NewServer(d.sessions, httpapi.Config{
 		Hostnames: d.config.Hostnames,
+		Origins:   origins,
 		Events:    d.sse,
 		Metrics:   d.metrics(),
 		WebSocket: d.ws,
 		Page:      web.Handler(js.Source),
+		SlowHead:  d.config.Limits.Handshake,
 		Logger:    d.logger,
 	})
 	d.drains = append(d.drains, d.http.Drain)
+	d.changes.parts = append(d.changes.parts, d.names)
 	return nil
+}
+
+// names is the part that changes what HTTP answers to, and whose pages it lets in.
+func (d *doors) names(_ context.Context, c *Config) (apply func(), err error) {
+	origins, err := httpapi.ParseOrigins(c.Origins)
+	return func() {
+		d.http.SetNames(c.Hostnames, origins)
+		d.ws.SetOrigins(slices.Concat(c.Hostnames, origins))
+	}, err
 }
 
 // addresses are where clients can come.
@@ -94,6 +113,14 @@ func (d *doors) addresses() Addresses {
 		a.HTTP = d.pages.Addr().String()
 	}
 	return a
+}
+
+// url is where a browser finds the page, "" = nowhere.
+func (d *doors) url() string {
+	if d.pages == nil {
+		return ""
+	}
+	return "http://" + d.pages.Addr().String()
 }
 
 func (d *doors) serve(f func() error) {

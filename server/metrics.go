@@ -74,6 +74,8 @@ var (
 	foreign     = counter("connections_foreign_total", "Handshakes refused for the site they came from.", "transport")
 	dead        = counter("connections_dead_total", "Connections cut that gave no sign of life.", "transport")
 
+	limited = counter("limited_total", "Times a limit was met, by which.", "limit")
+
 	httpOpen    = gauge("http_open", "Requests being answered now.")
 	httpAnswers = counter("http_answers_total", "Requests answered, by class of status.", "status")
 	httpRefused = counter("http_refused_total", "Requests for another host, from another site, or of doubtful length.")
@@ -99,6 +101,10 @@ func (g gatherer) Collect(ch chan<- prometheus.Metric) {
 	set(signals, float64(h.Signals))
 	set(signalsLost, float64(h.SignalsLost))
 	set(signalsDropped, float64(h.SignalsDropped))
+
+	for limit, n := range g.sessions.Quota.Met() {
+		set(limited, float64(n), limit.String())
+	}
 
 	t := g.tcp.Stats()
 	set(connections, float64(t.Open), "tcp")

@@ -11,7 +11,10 @@ import (
 	"syscall"
 	"time"
 
+	"parley/audit"
+	"parley/auth"
 	"parley/engine"
+	"parley/quota"
 	"parley/room"
 	"parley/session"
 )
@@ -22,10 +25,22 @@ type Addresses struct {
 	HTTP string // "" = nowhere
 }
 
+// Options are what Run is given beside the configuration.
+type Options struct {
+	Logger *slog.Logger
+	Audit  *audit.Log      // nil = none; who gives it closes it
+	Ready  func(Addresses) // called once clients can come
+	// Reload brings configurations to put into force while the server runs, without a session lost;
+	// nil = none ever. What they change that cannot change is said in the log, and so is why one is
+	// not taken.
+	Reload <-chan Config
+}
+
 // Run serves until ctx ends, then drains: clients are told, what is in flight is answered, the log
-// is closed. ready is called once clients can come. An error of kind *ConfigError is the user's to
-// mend; among them are a port that is taken and a data directory that another server uses.
-func Run(ctx context.Context, c Config, logger *slog.Logger, ready func(Addresses)) (err error) {
+// is closed. An error of kind *ConfigError is the user's to mend; among them are a port that is taken
+// and a data directory that another server uses.
+func Run(ctx context.Context, c Config, o Options) (err error) {
+	logger := o.Logger
 	if err := c.Check(); err != nil {
 		return err
 	}
@@ -42,6 +57,12 @@ func Run(ctx context.Context, c Config, logger *slog.Logger, ready func(Addresse
 		defer closing(web.Close, &err)
 	}
 
+	authority, err := auth.New(ctx, c.trust(), logger)
+	if err != nil {
+		return &ConfigError{err}
+	}
+	defer closing(authority.Close, &err)
+
 	log, err := openLog(ctx, &c, logger)
 	if err != nil {
 		return err
@@ -49,30 +70,55 @@ func Run(ctx context.Context, c Config, logger *slog.Logger, ready func(Addresse
 	defer closing(log.Close, &err)
 
 	hub := room.NewHub(log, room.Config{
-		RetainMessages: c.Retain.Messages, RetainAge: c.Retain.Age, Logger: logger,
+		RetainMessages: c.Retain.Messages, RetainAge: c.Retain.Age, Lag: c.Limits.Lag, Logger: logger,
 	})
 	stopHub := running(func(ctx context.Context) { _ = hub.Run(ctx) })
 	defer stopHub()
 
 	c.Limits.Dedupe = min(c.Dedupe, c.Retain.Age)
-	sessions := &session.Server{Log: log, Hub: hub, Limits: c.Limits, Logger: logger}
+	limits, err := quota.New(c.Limits)
+	if err != nil {
+		return badConfig("limits: %w", err)
+	}
+	stopCounting := running(func(ctx context.Context) { _ = limits.Run(ctx, hub.Names) })
+	defer stopCounting()
+	sessions := &session.Server{Log: log, Hub: hub, Quota: limits, Logger: logger, Auth: authority, Audit: o.Audit}
+	stopFollowing, err := follow(sessions)
+	if err != nil {
+		return err
+	}
+	defer stopFollowing()
 	d := &doors{config: &c, sessions: sessions, engine: log, hub: hub, logger: logger}
+	d.changes = reloader{config: &c, logger: logger, parts: []part{reopening(o.Audit, logger)}}
 	if err := d.open(lines, web); err != nil {
 		return err
 	}
+	d.changes.parts = append(d.changes.parts, limiting(limits), trusting(authority, sessions))
 	if at := d.addresses().HTTP; at != c.HTTP && c.HTTP == Default().HTTP {
 		logger.Warn("the usual HTTP port is taken, so another one is used; --http says which", "taken", c.HTTP, "http", at)
 	}
-	ready(d.addresses())
-	select {
-	case err = <-d.failed:
-	case <-ctx.Done():
+	o.Ready(d.addresses())
+	if err = d.run(ctx, o.Reload); err == nil {
 		logger.Info("draining", "at_most", c.Drain)
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Drain)
 	defer cancel()
 	d.drain(drain)
 	return err
+}
+
+// run reloads what it is given until the server has to stop: ctx has ended, or the error says why.
+func (d *doors) run(ctx context.Context, reload <-chan Config) error {
+	for {
+		select {
+		case err := <-d.failed:
+			return err
+		case c := <-reload:
+			d.changes.reload(ctx, c)
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // running starts f and returns what stops it: its context is cancelled, and it is waited for.
@@ -94,6 +140,20 @@ func closing(f func() error, err *error) {
 	if e := f(); e != nil && *err == nil && !errors.Is(e, net.ErrClosed) {
 		*err = e
 	}
+}
+
+// follow has sessions know what operations revoke, until stop.
+func follow(sessions *session.Server) (stop func(), err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	wait, err := sessions.FollowRevocations(ctx)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return func() {
+		cancel()
+		wait()
+	}, nil
 }
 
 // listen takes an address; flag is what sets it.

@@ -30,7 +30,9 @@ func run(t *testing.T, c server.Config) (server.Addresses, func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended, ready := make(chan error, 1), make(chan server.Addresses, 1)
 	go func() {
-		ended <- server.Run(ctx, c, slog.New(slog.DiscardHandler), func(a server.Addresses) { ready <- a })
+		ended <- server.Run(ctx, c, server.Options{
+			Logger: slog.New(slog.DiscardHandler), Ready: func(a server.Addresses) { ready <- a },
+		})
 	}()
 	t.Cleanup(cancel)
 	select {
@@ -157,11 +159,15 @@ func TestWhatCannotBeServed(t *testing.T) {
 		"an address for all":      func(c *server.Config) { c.HTTP = "0.0.0.0:0" },
 		"no address":              func(c *server.Config) { c.HTTP = "nowhere" },
 		"a host's name with port": func(c *server.Config) { c.Hostnames = []string{"https://chat.example"} },
+		"every origin":            func(c *server.Config) { c.Origins = []string{"*"} },
+		"an origin with a path":   func(c *server.Config) { c.Origins = []string{"https://chat.example/"} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := configuration(t)
 			set(&c)
-			err := server.Run(context.Background(), c, slog.New(slog.DiscardHandler), func(server.Addresses) { t.Error("it is ready") })
+			err := server.Run(context.Background(), c, server.Options{
+				Logger: slog.New(slog.DiscardHandler), Ready: func(server.Addresses) { t.Error("it is ready") },
+			})
 			if bad := (*server.ConfigError)(nil); !errors.As(err, &bad) {
 				t.Errorf("%v", err)
 			}
@@ -169,13 +175,49 @@ func TestWhatCannotBeServed(t *testing.T) {
 	}
 }
 
+// The list of origins holds for every way in behind the HTTP port.
+func TestListedOriginsMayEnterEverywhere(t *testing.T) {
+	c := configuration(t)
+	c.Origins = []string{"https://Chat.example:443"}
+	addresses, stop := run(t, c)
+	defer func() {
+		http.DefaultClient.CloseIdleConnections()
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	for path, want := range map[string]int{"/rooms": 200, "/rooms/lobby/events": 200, "/ws": 101} {
+		for origin, listed := range map[string]bool{"https://chat.example": true, "https://evil.example": false} {
+			req, err := http.NewRequest(http.MethodGet, "http://"+addresses.HTTP+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header = http.Header{
+				"Origin": {origin}, "Connection": {"Upgrade"}, "Upgrade": {"websocket"},
+				"Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="}, "Sec-Websocket-Version": {"13"},
+			}
+			resp, err := http.DefaultTransport.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			if listed && resp.StatusCode != want || !listed && resp.StatusCode != http.StatusForbidden {
+				t.Errorf("%s from %s: %s", path, origin, resp.Status)
+			}
+			if resp.StatusCode != http.StatusSwitchingProtocols && resp.Header.Get("Vary") != "Origin" {
+				t.Errorf("%s from %s: headers %v", path, origin, resp.Header)
+			}
+		}
+	}
+}
+
 func TestAddressesInTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "parley.yml")
-	if err := os.WriteFile(path, []byte("http: 127.0.0.1:9\nhostnames: [chat.example, other.example]\n"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("http: 127.0.0.1:9\nhostnames: [chat.example, other.example]\norigins: [https://chat.example]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := server.Default()
-	if err := c.Load(path); err != nil || c.HTTP != "127.0.0.1:9" || len(c.Hostnames) != 2 {
+	c, err := server.Sources{File: path}.Read()
+	if err != nil || c.HTTP != "127.0.0.1:9" || len(c.Hostnames) != 2 || len(c.Origins) != 1 {
 		t.Errorf("%+v, %v", c, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"parley"
+	"parley/quota"
 	"parley/wire"
 )
 
@@ -17,15 +18,17 @@ var handlers = map[wire.Kind]func(*Session, context.Context, *wire.Op) error{
 	wire.Send:      (*Session).send,
 	wire.History:   (*Session).history,
 	wire.ListRooms: (*Session).rooms,
-	wire.Members:   (*Session).who,
+	wire.Members:   (*Session).whoIsThere,
 	wire.Signal:    (*Session).signal,
 	wire.Ping:      (*Session).ping,
+	wire.Revoke:    (*Session).revoke,
 	wire.Quit:      func(*Session, context.Context, *wire.Op) error { return ErrEnd },
 }
 
 // Do carries out one operation and sees that it is answered. It waits while the session has too
 // much in flight or too many answers unread. The operation may share memory with the caller's
-// buffer: nothing of it is kept. The error is ErrEnd or ctx's.
+// buffer: nothing of it is kept. The error is ErrEnd,
+// ErrRefused or ctx's.
 func (s *Session) Do(ctx context.Context, op *wire.Op) error {
 	if err := s.out.Ready(ctx); err != nil {
 		return err
@@ -35,17 +38,20 @@ func (s *Session) Do(ctx context.Context, op *wire.Op) error {
 		s.Refuse(op.Ref, parley.Errorf(parley.BadRequest, "no operation %q", op.Kind))
 		return nil
 	}
-	err := handle(s, ctx, op)
+	err := s.gate(op)
+	if err == nil {
+		err = handle(s, ctx, op)
+	}
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, ErrEnd):
+	case errors.Is(err, ErrEnd), errors.Is(err, ErrRefused):
 		return err
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
 	s.Refuse(op.Ref, err)
-	return nil
+	return calm(ctx, s.account, err)
 }
 
 // send appends a message to its room's log and answers when it is durable. Beyond the bound of
@@ -57,12 +63,10 @@ func (s *Session) send(ctx context.Context, op *wire.Op) error {
 	}
 	d.From, d.Session = s.user, s.id
 	if s.slots == nil {
-		s.slots = make(chan struct{}, s.server.Limits.Inflight)
+		s.slots = make(chan struct{}, s.server.Bounds().Inflight)
 	}
-	select {
-	case s.slots <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := s.slot(ctx); err != nil {
+		return err
 	}
 	if m := s.member(op.Room); m != nil {
 		m.Sends()
@@ -82,14 +86,20 @@ func (s *Session) send(ctx context.Context, op *wire.Op) error {
 	return err
 }
 
-func (s *Session) hello(_ context.Context, op *wire.Op) error {
-	if op.Name != "" {
-		s.user = op.Name
+// slot takes a place among the sends in flight, or waits for one.
+func (s *Session) slot(ctx context.Context) error {
+	select {
+	case s.slots <- struct{}{}:
+		return nil
+	default:
 	}
-	s.out.Rename(s.user, s.enc)
-	w := wire.Welcome{User: s.user, Session: s.id, Limits: s.server.Limits}
-	s.out.Reply(func(enc wire.Encoding, dst []byte) []byte { return enc.Welcome(dst, op.Ref, w) })
-	return nil
+	s.server.Quota.Count(quota.Inflight)
+	select {
+	case s.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (s *Session) ping(_ context.Context, op *wire.Op) error {

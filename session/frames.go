@@ -14,10 +14,12 @@ func (s *Session) Append(frame func(enc wire.Encoding, dst []byte) []byte) { s.o
 // Conclude is Finish for a protocol that has a last word: the session leaves its rooms, every send
 // in flight is answered, and last is written behind all of that.
 func (s *Session) Conclude(ctx context.Context, last func(dst []byte) []byte) {
+	s.mu.Lock()
 	for _, m := range s.members {
 		m.Leave()
 	}
 	s.members = nil
+	s.mu.Unlock()
 	s.Finish(ctx)
 	s.out.Reply(func(_ wire.Encoding, dst []byte) []byte { return last(dst) })
 	_ = s.out.Drain(ctx) // a client that does not read its last answers is left

@@ -6,6 +6,8 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"parley"
+	"parley/auth"
+	"parley/quota"
 	"parley/room"
 	"parley/wire"
 )
@@ -13,8 +15,15 @@ import (
 // The operations of clients that ask for one thing and go, as over HTTP: the same checks and the
 // same answers as those of a connection, without one.
 
-// Send stores one message and returns when it is durable, with the id it has.
-func (s *Server) Send(ctx context.Context, from string, op *wire.Op) (id string, r parley.Receipt, err error) {
+// Send stores one message of a caller's and returns when it is durable, with the id it has.
+func (s *Server) Send(ctx context.Context, c Caller, op *wire.Op) (id string, r parley.Receipt, err error) {
+	if err := s.Admit(ctx, c, op); err != nil {
+		return "", r, err
+	}
+	return s.store(ctx, c.user, op)
+}
+
+func (s *Server) store(ctx context.Context, from string, op *wire.Op) (id string, r parley.Receipt, err error) {
 	d, err := s.draft(op)
 	if err != nil {
 		return "", r, err
@@ -38,8 +47,9 @@ func (s *Server) Send(ctx context.Context, from string, op *wire.Op) (id string,
 
 // draft makes of a send what the log is given, but for who sends it.
 func (s *Server) draft(op *wire.Op) (parley.Draft, error) {
-	if len(op.Body) > s.Limits.Message {
-		return parley.Draft{}, parley.Errorf(parley.TooLarge, "a body has at most %d bytes; this one has %d", s.Limits.Message, len(op.Body))
+	if most := s.Bounds().Message; len(op.Body) > most {
+		s.Quota.Count(quota.Message)
+		return parley.Draft{}, parley.Errorf(parley.TooLarge, "a body has at most %d bytes; this one has %d", most, len(op.Body))
 	}
 	d := parley.Draft{Room: op.Room, ID: op.ID, Retry: op.ID != "", Type: op.Type, Body: op.Body}
 	if d.ID == "" {
@@ -49,7 +59,14 @@ func (s *Server) draft(op *wire.Op) (parley.Draft, error) {
 }
 
 // Page gives the page that a history asks for.
-func (s *Server) Page(ctx context.Context, op *wire.Op) (parley.Page, error) {
+func (s *Server) Page(ctx context.Context, c Caller, op *wire.Op) (parley.Page, error) {
+	if err := s.Admit(ctx, c, op); err != nil {
+		return parley.Page{}, err
+	}
+	return s.page(ctx, op)
+}
+
+func (s *Server) page(ctx context.Context, op *wire.Op) (parley.Page, error) {
 	switch {
 	case op.After != nil:
 		return s.Hub.PageAfter(ctx, op.Room, *op.After, op.Limit)
@@ -61,18 +78,43 @@ func (s *Server) Page(ctx context.Context, op *wire.Op) (parley.Page, error) {
 	return parley.Page{}, nil
 }
 
-// Rooms gives the rooms that a listing asks for.
-func (s *Server) Rooms(ctx context.Context, op *wire.Op) (list []wire.RoomEntry, more bool, err error) {
-	return s.Hub.Rooms(ctx, op.AfterRoom, op.Limit)
+// Rooms gives the rooms that a listing asks for, of those that the caller may see.
+func (s *Server) Rooms(ctx context.Context, c Caller, op *wire.Op) (list []wire.RoomEntry, more bool, err error) {
+	if err := s.Admit(ctx, c, op); err != nil {
+		return nil, false, err
+	}
+	return s.rooms(ctx, c.who, op)
+}
+
+func (s *Server) rooms(ctx context.Context, who *auth.Principal, op *wire.Op) (list []wire.RoomEntry, more bool, err error) {
+	list, more, err = s.Hub.Rooms(ctx, op.AfterRoom, op.Limit, func(name string) bool {
+		return name != revokedRoom && sees(who, name)
+	})
+	for i := range list {
+		if !who.Grants.Allows(auth.Members, list[i].Room) {
+			list[i].Members = 0
+		}
+	}
+	return list, more, err
 }
 
 // Listen makes the session a member of a room for a client that sends nothing more: a join whose
-// answer is the transport's. joined, as room.Joining has it, appends that.
+// answer is the transport's. joined, as room.Joining has it, appends that. Where the join asks for
+// presence, who is there follows it as a presence frame.
 func (s *Session) Listen(ctx context.Context, op *wire.Op, joined func(dst []byte, seq uint64) []byte) error {
-	return s.enter(ctx, room.Joining{
+	if err := s.gate(op); err != nil {
+		return err
+	}
+	j := room.Joining{
 		Room: op.Room, Start: op.Start, Echo: true,
 		Joined: func(_ wire.Encoding, dst []byte, seq uint64) []byte { return joined(dst, seq) },
-	})
+	}
+	if op.Presence {
+		j.Present = func(enc wire.Encoding, dst []byte, seq uint64, users []string, count int) []byte {
+			return enc.Presence(joined(dst, seq), op.Room, wire.Presence{Members: users, Count: count})
+		}
+	}
+	return s.enter(ctx, j)
 }
 
 // TooManyRooms is the answer to who wants to be in more rooms than a session may be in.
@@ -81,6 +123,14 @@ func TooManyRooms(most int) error {
 }
 
 // Members names some of the users in the room that is asked for, and counts all.
-func (s *Server) Members(op *wire.Op) (users []string, count int) {
+func (s *Server) Members(ctx context.Context, c Caller, op *wire.Op) (users []string, count int, err error) {
+	if err := s.Admit(ctx, c, op); err != nil {
+		return nil, 0, err
+	}
+	users, count = s.members(op)
+	return users, count, nil
+}
+
+func (s *Server) members(op *wire.Op) (users []string, count int) {
 	return s.Hub.Members(op.Room, whoLimit)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"parley"
+	"parley/quota"
 	"parley/room"
 	"parley/wire"
 )
@@ -39,6 +40,9 @@ func plain(enc wire.Encoding) bool {
 // Attach makes the session a member of a room behind the position after, without an answer: what
 // happens to a plain client when it connects.
 func (s *Session) Attach(ctx context.Context, name string, after uint64) error {
+	if err := s.gate(&wire.Op{Kind: wire.Join, Room: name}); err != nil {
+		return err
+	}
 	return s.enter(ctx, room.Joining{Room: name, Start: wire.Start{After: &after}})
 }
 
@@ -46,18 +50,27 @@ func (s *Session) enter(ctx context.Context, j room.Joining) error {
 	if s.member(j.Room) != nil {
 		return parley.Errorf(parley.Conflict, "you are in %s already", j.Room)
 	}
-	if len(s.members) >= s.server.Limits.Rooms {
-		return parley.Errorf(parley.Conflict, "you are in %d rooms, as many as a session may be in: leave one first", len(s.members))
+	if n := s.count(); n >= s.server.Bounds().Rooms {
+		s.server.Quota.Count(quota.RoomsPerSession)
+		return parley.Errorf(parley.Conflict, "you are in %d rooms, as many as a session may be in: leave one first", n)
 	}
 	m, err := s.server.Hub.Join(ctx, s.out, j)
 	if err != nil {
 		return err
 	}
+	s.mu.Lock()
 	s.members = append(s.members, m)
+	stays := s.mayStay(j.Room, j.Present != nil)
+	s.mu.Unlock()
+	if !stays { // what is granted has changed since the gate
+		s.expel()
+	}
 	return nil
 }
 
 func (s *Session) leave(_ context.Context, op *wire.Op) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for i, m := range s.members {
 		if m.Room() == op.Room {
 			m.Leave()
@@ -72,8 +85,17 @@ func (s *Session) leave(_ context.Context, op *wire.Op) error {
 // In says whether the session is in a room.
 func (s *Session) In(name string) bool { return s.member(name) != nil }
 
+// count is how many rooms the session is in.
+func (s *Session) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.members)
+}
+
 // member finds the session's membership of a room.
 func (s *Session) member(name string) *room.Member {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, m := range s.members {
 		if m.Room() == name {
 			return m
@@ -83,7 +105,7 @@ func (s *Session) member(name string) *room.Member {
 }
 
 func (s *Session) history(ctx context.Context, op *wire.Op) error {
-	page, err := s.server.Page(ctx, op)
+	page, err := s.server.page(ctx, op)
 	if err != nil {
 		return err
 	}
@@ -92,7 +114,7 @@ func (s *Session) history(ctx context.Context, op *wire.Op) error {
 }
 
 func (s *Session) rooms(ctx context.Context, op *wire.Op) error {
-	list, more, err := s.server.Rooms(ctx, op)
+	list, more, err := s.server.rooms(ctx, s.principal(), op)
 	if err != nil {
 		return err
 	}
@@ -100,8 +122,8 @@ func (s *Session) rooms(ctx context.Context, op *wire.Op) error {
 	return nil
 }
 
-func (s *Session) who(_ context.Context, op *wire.Op) error {
-	users, count := s.server.Members(op)
+func (s *Session) whoIsThere(_ context.Context, op *wire.Op) error {
+	users, count := s.server.members(op)
 	s.out.Reply(func(enc wire.Encoding, dst []byte) []byte { return enc.Members(dst, op.Ref, op.Room, users, count) })
 	return nil
 }

@@ -6,9 +6,16 @@ import (
 	"encoding/binary"
 	"errors"
 	"log/slog"
+	"net"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"parley"
+	"parley/audit"
+	"parley/auth"
+	"parley/quota"
 	"parley/room"
 	"parley/wire"
 )
@@ -17,35 +24,70 @@ import (
 type Server struct {
 	Log    parley.Log
 	Hub    *room.Hub
-	Limits parley.Limits
+	Limits parley.Limits // where there is no Quota
 	Logger *slog.Logger
+
+	Auth  *auth.Authority // who may do what; nil = anyone may do anything
+	Audit *audit.Log      // who came and what they did; nil = none
+	Quota *quota.Quota    // what each may take, and the limits in force; nil = no rates
+
+	sessions register // where grants are in force
+	refusals meter
+}
+
+// Conn is what a session needs of its connection.
+type Conn interface {
+	room.Socket
+	// Leave ends the reading of the connection, as when the client has closed its side: what is
+	// in flight is answered, then it closes. Any goroutine may call it.
+	Leave()
+	// Addr is the client's address.
+	Addr() net.Addr
 }
 
 // Session is one connection. Its methods are called by the one goroutine that reads the
 // connection; answers may be written by others.
 type Session struct {
 	server *Server
+	conn   Conn
 	id     parley.SessionID
 	out    *room.Outlet
 	enc    wire.Encoding
 
 	user    string
-	members []*room.Member
 	slots   chan struct{} // one for each send in flight; made at the first send
-	signals *pace         // made at the first signal
+	account *quota.Account
+
+	mu      sync.Mutex      // what is here, others change too when what is granted changes
+	who     *auth.Principal // whom it acts for
+	timer   *time.Timer     // ends the session when who's word does; nil = that has no end
+	members []*room.Member
+
+	ended atomic.Pointer[parley.Error] // why it was dismissed
 }
 
 // ErrEnd is returned by Do when the session is over: the transport finishes it and closes.
 var ErrEnd = errors.New("the session is over")
 
-// New makes a session that answers through sock. It has a guest's name until it gives its own.
-func (s *Server) New(sock room.Socket, enc wire.Encoding) *Session {
+// New makes a session that answers through conn. It has a guest's name until it gives its own, and
+// may do what anybody may until it says who it is.
+func (s *Server) New(conn Conn, enc wire.Encoding) *Session {
 	var random [13]byte
 	_, _ = rand.Read(random[:]) // never fails (crypto/rand)
 	id := parley.SessionID(binary.LittleEndian.Uint64(random[:8]))
-	ss := &Session{server: s, id: id, enc: enc, user: guest(random[8:])}
-	ss.out = s.Hub.NewOutlet(sock, id, enc)
+	ss := &Session{server: s, conn: conn, id: id, enc: enc, user: guest(random[8:]), who: s.anonymous()}
+	ss.out = s.Hub.NewOutlet(conn, id, enc)
+	if s.guarded() {
+		ss.user = unproven + ss.user
+		s.sessions.add(ss)
+		if limit := s.Bounds().Handshake; closed(ss.who) && limit > 0 {
+			ss.timer = time.AfterFunc(limit, func() { ss.dismiss(errSilent) })
+		}
+	}
 	ss.out.Rename(ss.user, enc)
+	if s.Audit != nil {
+		s.Audit.Connected(ss.client())
+	}
 	return ss
 }
 
@@ -113,4 +155,22 @@ func (s *Session) Finish(ctx context.Context) {
 }
 
 // Close ends the session: it leaves its rooms and writes nothing more.
-func (s *Session) Close() { s.out.Close() }
+func (s *Session) Close() {
+	s.mu.Lock()
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	s.mu.Unlock()
+	if s.server.guarded() {
+		s.server.sessions.remove(s)
+	}
+	if s.server.Audit != nil {
+		why := ""
+		if e := s.ended.Load(); e != nil {
+			why = e.Message
+		}
+		s.server.Audit.Ended(s.client(), why)
+	}
+	s.out.Close()
+	s.account.Close()
+}

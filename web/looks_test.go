@@ -17,6 +17,9 @@ func TestScreenshots(t *testing.T) {
 	if dir == "" {
 		t.Skip("makes pictures where PARLEY_SCREENSHOTS says")
 	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	f := newFixture(t)
 	lively(f)
 	b := browser.New(t)

@@ -7,14 +7,15 @@
 package web
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
+	"encoding/json"
 	"io/fs"
 	"net/http"
 	"path"
-	"time"
+	"strconv"
+	"strings"
 )
 
 //go:embed page
@@ -51,7 +52,8 @@ func newAsset(name string, data []byte) asset {
 
 // Handler serves the page at /, its files under /page/ and the JavaScript client, whose source is
 // given, at /parley.js. Browsers ask each time whether a file has changed, so that a page never
-// mixes the modules of two versions. Anything else is 404.
+// mixes the modules of two versions. Anything else is 404. Errors look as those of the rest of the
+// server do.
 func Handler(client []byte) http.Handler {
 	assets := map[string]asset{"/parley.js": newAsset("parley.js", client)}
 	err := fs.WalkDir(files, "page", func(name string, entry fs.DirEntry, err error) error {
@@ -74,19 +76,54 @@ func Handler(client []byte) http.Handler {
 		secure(w.Header())
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
-			http.Error(w, "this page is only for reading", http.StatusMethodNotAllowed)
+			refuse(w, http.StatusMethodNotAllowed, "bad_request", "this page is only for reading")
 			return
 		}
 		a, ok := assets[r.URL.Path]
 		if !ok {
-			http.Error(w, "there is nothing here; the chat is at /", http.StatusNotFound)
+			refuse(w, http.StatusNotFound, "not_found", "there is nothing here; the chat is at /")
 			return
 		}
 		w.Header().Set("Content-Type", a.kind)
 		w.Header().Set("ETag", a.tag)
 		w.Header().Set("Cache-Control", "no-cache")
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(a.data))
+		if unchanged(r, a.tag) {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		w.Header().Set("Content-Length", strconv.Itoa(len(a.data)))
+		_, _ = w.Write(a.data) // a browser that has gone does not read it
 	})
+}
+
+// unchanged says whether a browser has what it asks for already (RFC 9110, section 13.1.2).
+func unchanged(r *http.Request, tag string) bool {
+	for _, tags := range r.Header["If-None-Match"] {
+		for known := range strings.SplitSeq(tags, ",") {
+			if known = strings.TrimSpace(known); known == "*" || strings.TrimPrefix(known, "W/") == tag {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// refuse answers with a problem (RFC 9457).
+func refuse(w http.ResponseWriter, status int, code, detail string) {
+	b, err := json.Marshal(struct {
+		Type   string `json:"type"`
+		Title  string `json:"title"`
+		Status int    `json:"status"`
+		Detail string `json:"detail"`
+		Code   string `json:"code"`
+	}{"about:blank", http.StatusText(status), status, detail, code})
+	if err != nil {
+		panic(err) // strings and a number can be encoded
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(b, '\n')) // who has gone does not read it
 }
 
 // secure sets what every answer bears.

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -42,6 +43,7 @@ func TestHandlerServesThePageAndNothingElse(t *testing.T) {
 		{"GET", "/page/%2e%2e/web.go", 404, ""},
 		{"GET", "/nothing", 404, ""},
 		{"POST", "/", 405, ""},
+		{"DELETE", "/parley.js", 405, ""},
 	} {
 		t.Run(c.method+" "+c.path, func(t *testing.T) {
 			r := get(t, c.method, c.path, nil)
@@ -50,6 +52,9 @@ func TestHandlerServesThePageAndNothingElse(t *testing.T) {
 			}
 			if got := r.Header().Get("Content-Type"); c.kind != "" && got != c.kind {
 				t.Errorf("type %q, want %q", got, c.kind)
+			}
+			if c.status >= 400 {
+				checkProblem(t, r)
 			}
 			for key, want := range map[string]string{
 				"Content-Security-Policy": "frame-ancestors 'none'",
@@ -67,14 +72,44 @@ func TestHandlerServesThePageAndNothingElse(t *testing.T) {
 	}
 }
 
+// checkProblem sees that an error is one as the rest of the server has them.
+func checkProblem(t *testing.T, r *httptest.ResponseRecorder) {
+	t.Helper()
+	var p struct {
+		Type, Title, Detail, Code string
+		Status                    int
+	}
+	err := json.Unmarshal(r.Body.Bytes(), &p)
+	if err != nil || p.Type != "about:blank" || p.Title == "" || p.Detail == "" || p.Status != r.Code {
+		t.Errorf("no problem: %s, %v", r.Body, err)
+	}
+	if want := map[int]string{404: "not_found", 405: "bad_request"}[r.Code]; p.Code != want {
+		t.Errorf("code %q, want %q", p.Code, want)
+	}
+	if got := r.Header().Get("Content-Type"); got != "application/problem+json" {
+		t.Errorf("type %q", got)
+	}
+	if allow := r.Header().Get("Allow"); (allow == "GET, HEAD") != (r.Code == 405) {
+		t.Errorf("%d with Allow %q", r.Code, allow)
+	}
+}
+
 func TestUnchangedFilesAreNotSentAgain(t *testing.T) {
 	for _, path := range []string{"/", "/parley.js", "/page/app.js"} {
 		tag := get(t, "GET", path, nil).Header().Get("ETag")
 		if tag == "" {
 			t.Fatalf("%s has no ETag", path)
 		}
-		if r := get(t, "GET", path, http.Header{"If-None-Match": {tag}}); r.Code != http.StatusNotModified {
-			t.Errorf("%s: %d for the same tag, want 304", path, r.Code)
+		for known, want := range map[string]int{
+			tag: 304, "W/" + tag: 304, `"x", ` + tag: 304, "*": 304, `"x"`: 200, "": 200, strings.Trim(tag, `"`): 200,
+		} {
+			r := get(t, "GET", path, http.Header{"If-None-Match": {known}})
+			if r.Code != want || (r.Body.Len() > 0) != (want == 200) {
+				t.Errorf("%s: %d with %d bytes for %s, want %d", path, r.Code, r.Body.Len(), known, want)
+			}
+		}
+		if r := get(t, "GET", path, http.Header{"Range": {"bytes=9999999-"}}); r.Code != http.StatusOK {
+			t.Errorf("%s: %d for a part of it: ranges are not given", path, r.Code)
 		}
 	}
 }

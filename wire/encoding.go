@@ -35,6 +35,7 @@ type Encoding interface {
 	Stopped(dst, ref []byte, room, group string) []byte
 	Busy(dst, ref []byte, room, job string, deadline time.Duration) []byte
 
+	Revoked(dst, ref []byte) []byte
 	Error(dst, ref []byte, e *parley.Error) []byte
 }
 

@@ -170,6 +170,11 @@ func AppendOp(dst []byte, op Op) []byte {
 	}
 	field("after_room", op.AfterRoom)
 	dst = appendWork(dst, &op)
+	field("user", op.User)
+	field("key", op.Key)
+	if op.Lift {
+		dst = append(dst, `,"lift":true`...)
+	}
 	if op.Kind == Send {
 		field("id", op.ID)
 		if op.Type != parley.Text {

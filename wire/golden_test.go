@@ -54,6 +54,9 @@ type opFields struct {
 	Type      string    `json:"type"`
 	Body      string    `json:"body"`
 	Body64    []byte    `json:"body64"`
+	User      string    `json:"user"`
+	Key       string    `json:"key"`
+	Lift      bool      `json:"lift"`
 }
 
 func fieldsOf(op wire.Op) *opFields {
@@ -62,6 +65,7 @@ func fieldsOf(op wire.Op) *opFields {
 		After: op.After, Before: op.Before, Last: op.Start.Last, Since: op.Start.Since, Echo: op.Echo,
 		Presence: op.Presence, Limit: op.Limit, AfterRoom: op.AfterRoom, ID: op.ID,
 		Reader: op.Reader, Seq: op.Seq, Group: op.Group, Prefetch: op.Prefetch, Tries: op.Tries, Job: op.Job, Reason: op.Reason,
+		User: op.User, Key: op.Key, Lift: op.Lift,
 	}
 	if op.Deadline != 0 {
 		f.Deadline = op.Deadline.String()
@@ -176,6 +180,7 @@ func answers() map[string][]byte {
 		"rooms, none":                   enc.Rooms(nil, nil, nil, false),
 		"pong":                          enc.Pong(nil, ref("5")),
 		"pong, a ref as it was written": enc.Pong(nil, ref("1e3")),
+		"revoked":                       enc.Revoked(nil, ref("9")),
 		"error":                         enc.Error(nil, ref("3"), parley.Errorf(parley.Denied, "you may not send in ops")),
 		"error of nobody, with a time to come back": enc.Error(nil, nil, away),
 		"error, a time below a millisecond":         enc.Error(nil, nil, wait),

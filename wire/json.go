@@ -221,6 +221,11 @@ func (JSONLines) Pong(dst, ref []byte) []byte {
 	return append(open(dst, "pong", ref), '}', '\n')
 }
 
+// Revoked appends the answer to a revoke.
+func (JSONLines) Revoked(dst, ref []byte) []byte {
+	return append(open(dst, "revoked", ref), '}', '\n')
+}
+
 // Error appends an error frame.
 func (JSONLines) Error(dst, ref []byte, e *parley.Error) []byte {
 	dst = open(dst, "error", ref)

@@ -25,6 +25,7 @@ const (
 	Members Kind = "members"
 	Signal  Kind = "signal"
 	Ping    Kind = "ping"
+	Revoke  Kind = "revoke"
 
 	ListRooms Kind = "rooms"
 
@@ -73,6 +74,9 @@ type Op struct {
 	Job      string         // done, retry, fail, busy
 	Delay    *time.Duration // retry; nil = the usual back-off
 	Reason   string         // retry, fail
+	User     string         // revoke; a user, or
+	Key      string         // the name of a key
+	Lift     bool           // revoke; take it back
 }
 
 // Start is where a member's cursor begins; the zero Start is live, behind the newest message.
@@ -147,6 +151,30 @@ var parsers = [...]struct {
 	{Stop, parseStop},
 	{ListRooms, parseListRooms},
 	{Ping, func(*Op, *object) error { return nil }},
+	{Revoke, parseRevoke},
+}
+
+func parseRevoke(op *Op, obj *object) (err error) {
+	if op.User, err = obj.str("user"); err != nil {
+		return err
+	}
+	if op.Key, err = obj.str("key"); err != nil {
+		return err
+	}
+	if (op.User == "") == (op.Key == "") {
+		return parley.Errorf(parley.BadRequest, `a revoke bears a "user" or a "key"`)
+	}
+	if op.Key != "" {
+		err = parley.CheckID(op.Key)
+	} else {
+		op.User, err = parley.ParseName(op.User)
+	}
+	if err != nil {
+		return err
+	}
+	lift, err := obj.boolean("lift")
+	op.Lift = lift != nil && *lift
+	return err
 }
 
 func parseHello(op *Op, obj *object) (err error) {

@@ -133,6 +133,8 @@ func rewrite(t *testing.T, n int, f *wire.Frame) []byte {
 		return enc.Job(nil, mustDecodeJob(t, n, f))
 	case "pong":
 		return enc.Pong(nil, f.Ref)
+	case "revoked":
+		return enc.Revoked(nil, f.Ref)
 	case "message":
 		return enc.Message(nil, mustDecode(t, n, &f.Entry))
 	case "gap":

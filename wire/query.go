@@ -9,14 +9,28 @@ import (
 
 // inQuery are the fields of each operation that a URL can bear. Others are ignored, as in a frame.
 var inQuery = map[Kind][]string{
-	Join:      {"after", "last", "since"},
+	Join:      {"after", "last", "since", "presence"},
 	History:   {"after", "before", "limit"},
 	Members:   nil,
 	ListRooms: {"after_room", "limit"},
 }
 
-// wholeNumber is what stands in a frame as it is; anything else is a string there.
-var wholeNumber = regexp.MustCompile(`^(0|[1-9][0-9]{0,18})$`)
+// What stands in a frame as it is; anything else is a string there.
+var (
+	wholeNumber = regexp.MustCompile(`^(0|[1-9][0-9]{0,18})$`)
+	boolean     = regexp.MustCompile(`^(true|false)$`)
+)
+
+// literal says whether a field's value stands in the frame as it is.
+func literal(key, value string) bool {
+	switch key {
+	case "since", "after_room":
+		return false
+	case "presence":
+		return boolean.MatchString(value)
+	}
+	return wholeNumber.MatchString(value)
+}
 
 // ParseQuery reads an operation from a URL: what a path says of the room, and a query of the rest.
 // It makes the operation's frame and reads that, so that nothing is checked in two ways.
@@ -35,7 +49,7 @@ func ParseQuery(kind Kind, room string, query url.Values) (Op, error) {
 			return Op{}, parley.Errorf(parley.BadRequest, "%q stands twice", key)
 		}
 		frame = append(frame, `,"`+key+`":`...)
-		if wholeNumber.MatchString(values[0]) && key != "since" && key != "after_room" {
+		if literal(key, values[0]) {
 			frame = append(frame, values[0]...)
 		} else {
 			frame = appendString(frame, values[0])

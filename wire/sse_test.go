@@ -19,6 +19,7 @@ func TestEventsBearTheFramesOfJSONLines(t *testing.T) {
 	for name, tt := range map[string]struct{ got, want string }{
 		"message":       {string(sse.Message(nil, m)), "id: 813\nevent: message\ndata: " + string(lines.Message(nil, m)) + "\n"},
 		"gap":           {string(sse.Gap(nil, "lobby", 1, 9)), "event: gap\ndata: " + string(lines.Gap(nil, "lobby", 1, 9)) + "\n"},
+		"presence":      {string(sse.Presence(nil, "lobby", wire.Presence{Members: []string{"ada"}, Count: 1})), "event: presence\ndata: " + string(lines.Presence(nil, "lobby", wire.Presence{Members: []string{"ada"}, Count: 1})) + "\n"},
 		"signal":        {string(sse.Signal(nil, "lobby", "ada", []byte("1"))), "event: signal\ndata: " + string(lines.Signal(nil, "lobby", "ada", []byte("1"))) + "\n"},
 		"error":         {string(sse.Error(nil, nil, parley.Errorf(parley.Internal, "x"))), ": internal: x\n\n"},
 		"error, a hint": {string(sse.Error(nil, nil, shy)), ": unavailable: come\\nback\nretry: 1000\n\n"},
@@ -37,21 +38,25 @@ func TestOperationsInURLs(t *testing.T) {
 		query string
 		same  string // the frame that means the same; "" = bad_request
 	}{
-		"a page":              {wire.History, "lobby", "after=5&limit=7&x=1", `{"op":"history","room":"lobby","after":5,"limit":7}`},
-		"a join":              {wire.Join, "e\u0301", "last=5", `{"op":"join","room":"é","last":5}`},
-		"a join by age":       {wire.Join, "lobby", "since=2026-11-22T07:00:00Z", `{"op":"join","room":"lobby","since":"2026-11-22T07:00:00Z"}`},
-		"echo is not asked":   {wire.Join, "lobby", "echo=no", `{"op":"join","room":"lobby"}`},
-		"rooms":               {wire.ListRooms, "", "after_room=7", `{"op":"rooms","after_room":"7"}`},
-		"members":             {wire.Members, "lobby", "limit=x", `{"op":"members","room":"lobby"}`},
-		"a number of letters": {wire.History, "lobby", "after=x", ""},
-		"a list of numbers":   {wire.History, "lobby", "after=1,2", ""},
-		"a leading zero":      {wire.History, "lobby", "after=01", ""},
-		"twice":               {wire.History, "lobby", "after=1&after=1", ""},
-		"a bad room":          {wire.History, "a\"b", "", ""},
-		"no room":             {wire.History, "", "", ""},
-		"NUL":                 {wire.History, "a\x00", "", ""},
-		"no UTF-8":            {wire.History, "a\xff", "", ""},
-		"a room to go on at":  {wire.ListRooms, "", "after_room=..", ""},
+		"a page":                        {wire.History, "lobby", "after=5&limit=7&x=1", `{"op":"history","room":"lobby","after":5,"limit":7}`},
+		"a join":                        {wire.Join, "e\u0301", "last=5", `{"op":"join","room":"é","last":5}`},
+		"a join by age":                 {wire.Join, "lobby", "since=2026-11-22T07:00:00Z", `{"op":"join","room":"lobby","since":"2026-11-22T07:00:00Z"}`},
+		"a join that asks who is there": {wire.Join, "lobby", "presence=true", `{"op":"join","room":"lobby","presence":true}`},
+		"a join that does not":          {wire.Join, "lobby", "presence=false", `{"op":"join","room":"lobby"}`},
+		"presence as a number":          {wire.Join, "lobby", "presence=1", ""},
+		"presence twice":                {wire.Join, "lobby", "presence=true&presence=true", ""},
+		"echo is not asked":             {wire.Join, "lobby", "echo=no", `{"op":"join","room":"lobby"}`},
+		"rooms":                         {wire.ListRooms, "", "after_room=7", `{"op":"rooms","after_room":"7"}`},
+		"members":                       {wire.Members, "lobby", "limit=x", `{"op":"members","room":"lobby"}`},
+		"a number of letters":           {wire.History, "lobby", "after=x", ""},
+		"a list of numbers":             {wire.History, "lobby", "after=1,2", ""},
+		"a leading zero":                {wire.History, "lobby", "after=01", ""},
+		"twice":                         {wire.History, "lobby", "after=1&after=1", ""},
+		"a bad room":                    {wire.History, "a\"b", "", ""},
+		"no room":                       {wire.History, "", "", ""},
+		"NUL":                           {wire.History, "a\x00", "", ""},
+		"no UTF-8":                      {wire.History, "a\xff", "", ""},
+		"a room to go on at":            {wire.ListRooms, "", "after_room=..", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			query, err := url.ParseQuery(tt.query)

@@ -134,6 +134,8 @@ func (textAnswers) Rooms(dst, _ []byte, rooms []RoomEntry, more bool) []byte {
 
 func (textAnswers) Pong(dst, _ []byte) []byte { return answer(dst, "pong", "") }
 
+func (textAnswers) Revoked(dst, _ []byte) []byte { return answer(dst, "revoked", "") }
+
 func (textAnswers) Error(dst, _ []byte, e *parley.Error) []byte {
 	return answer(dst, string(e.Code)+": ", e.Message)
 }
@@ -225,6 +227,12 @@ var commands = map[string]func(rest string) (Op, error){
 		room, err := parley.ParseRoom(rest)
 		return Op{Kind: Join, Room: room}, err
 	},
+	"/auth": func(rest string) (Op, error) {
+		if rest == "" {
+			return Op{}, parley.Errorf(parley.BadRequest, "/auth TOKEN: there is no token")
+		}
+		return Op{Kind: Hello, Token: rest}, nil
+	},
 	"/nick": func(rest string) (Op, error) {
 		name, err := parley.ParseName(rest)
 		return Op{Kind: Hello, Name: name}, err
@@ -257,6 +265,7 @@ var HelpText = []string{
 	"a line you type goes to everyone in your room; a line that begins with / is a command:",
 	"/join ROOM    go to another room        /who          who is here",
 	"/nick NAME    give yourself a name      /history [N]  the newest N messages (20)",
-	"/since SEQ    the messages after SEQ    /quit         goodbye",
+	"/since SEQ    the messages after SEQ    /auth TOKEN   prove who you are",
+	"/quit         goodbye",
 	"//text sends a line that begins with one slash",
 }

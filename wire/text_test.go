@@ -79,6 +79,7 @@ func TestAnswersInText(t *testing.T) {
 		"* 3 in lobby: ada and 2 more\n":                                 enc.Members(nil, ref, "lobby", []string{"ada"}, 3),
 		"* lobby: 3 here, 812 messages\n* and there are more rooms\n":    enc.Rooms(nil, ref, []wire.RoomEntry{{Room: "lobby", Messages: 812, Members: 3}}, true),
 		"* that is all\n":                                                enc.Rooms(nil, ref, nil, false),
+		"* revoked\n":                                                    enc.Revoked(nil, ref),
 		"* pong\n":                                                       enc.Pong(nil, ref),
 		"* rate_limited: slow down\\x1b\n":                               enc.Error(nil, ref, slow),
 		"* a line of the server's\n":                                     wire.TextNamed{}.Answer(nil, "a line of the server's"),

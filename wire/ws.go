@@ -119,6 +119,11 @@ func (e WS) Busy(dst, ref []byte, room, job string, deadline time.Duration) []by
 	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Busy(dst, ref, room, job, deadline) })
 }
 
+// Revoked appends the answer to a revoke.
+func (e WS) Revoked(dst, ref []byte) []byte {
+	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Revoked(dst, ref) })
+}
+
 // Error appends an error frame.
 func (e WS) Error(dst, ref []byte, err *parley.Error) []byte {
 	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Error(dst, ref, err) })

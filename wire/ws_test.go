@@ -44,8 +44,9 @@ func everyFrame(filler string) map[string]func(enc wire.Encoding, dst []byte) []
 		"job": func(e wire.Encoding, dst []byte) []byte {
 			return e.Job(dst, &parley.Job{Message: &parley.Message{Room: "r"}})
 		},
-		"pong":  func(e wire.Encoding, dst []byte) []byte { return e.Pong(dst, ref) },
-		"error": func(e wire.Encoding, dst []byte) []byte { return e.Error(dst, ref, parley.Errorf(parley.Denied, "no")) },
+		"revoked": func(e wire.Encoding, dst []byte) []byte { return e.Revoked(dst, ref) },
+		"pong":    func(e wire.Encoding, dst []byte) []byte { return e.Pong(dst, ref) },
+		"error":   func(e wire.Encoding, dst []byte) []byte { return e.Error(dst, ref, parley.Errorf(parley.Denied, "no")) },
 	}
 }
 

@@ -22,8 +22,14 @@ func TestEachMessageIsAJobForOneOfTheWorkers(t *testing.T) {
 	one, two := b.take("r", "g", 2), b.take("r", "g", 2)
 	b.say("r", 1)
 	seen := make(map[string]bool)
-	for _, w := range []*worker{one, two, one, two} {
-		j := w.next()
+	for range 4 {
+		var j *parley.Job
+		select {
+		case j = <-one.jobs:
+		case j = <-two.jobs:
+		case <-time.After(patience):
+			t.Fatal("no job came")
+		}
 		if seen[string(j.Body)] || j.Tries != 1 || j.Group != "g" || j.Room != "r" || j.From != "ada" {
 			t.Errorf("job %+v of message %+v", j, j.Message)
 		}

@@ -3,7 +3,9 @@
 package js_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -36,7 +38,7 @@ func TestClient(t *testing.T) {
 	}
 }
 
-// TestTypes checks the types of parley.js.
+// TestTypes checks the types of parley.js, and that parley.d.ts says the same.
 func TestTypes(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a download")
@@ -45,14 +47,53 @@ func TestTypes(t *testing.T) {
 	if err != nil {
 		t.Skip("needs npm: there is no npx")
 	}
-	out, err := run(t, nil, npx, "-y", "-p", typescript, "tsc", "-p", ".")
-	switch {
-	case err == nil:
-	case strings.Contains(out, "error TS"):
-		t.Fatalf("tsc: %v\n%s", err, out)
-	default:
-		t.Skipf("%s cannot be had: %v\n%s", typescript, err, out)
+	tsc := func(args ...string) {
+		t.Helper()
+		out, err := run(t, nil, npx, append([]string{"-y", "-p", typescript, "tsc"}, args...)...)
+		switch {
+		case err == nil:
+		case strings.Contains(out, "error TS"):
+			t.Fatalf("tsc: %v\n%s", err, out)
+		default:
+			t.Skipf("%s cannot be had: %v\n%s", typescript, err, out)
+		}
 	}
+	dir := t.TempDir()
+	tsc("-p", ".", "--noEmit", "false", "--declaration", "--emitDeclarationOnly", "--outDir", dir)
+	tsc("-p", declared(t, dir))
+}
+
+// declared prepares the test that holds parley.d.ts against the declarations that tsc has made of
+// parley.js, in dir. Private names are taken out of these: two classes with them are never the same.
+func declared(t *testing.T, dir string) (project string) {
+	t.Helper()
+	made := filepath.Join(dir, "parley.d.ts")
+	text, err := os.ReadFile(made)
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings, err := json.Marshal(map[string]any{
+		"compilerOptions": map[string]any{
+			"target": "ES2022", "module": "ES2022", "moduleResolution": "bundler", "lib": []string{"ES2022", "DOM"},
+			"types": []string{}, "strict": true, "noEmit": true,
+			"paths": map[string][]string{"written": {filepath.Join(here, "parley.d.ts")}, "source": {made}},
+		},
+		"files": []string{filepath.Join(here, "test", "declared.ts")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	project = filepath.Join(dir, "tsconfig.json")
+	for name, data := range map[string][]byte{made: bytes.ReplaceAll(text, []byte("#private;"), nil), project: settings} {
+		if err := os.WriteFile(name, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return project
 }
 
 func findNode(t *testing.T) string {

@@ -60,7 +60,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	code := exitCode(err)
 	if code != 0 && !errors.Is(err, errInterrupted) {
-		tell(stderr, "parley: %s\n", oneLine(err.Error()))
+		for _, line := range linesOf(err) {
+			tell(stderr, "parley: %s\n", oneLine(line))
+		}
 	}
 	return code
 }
@@ -77,7 +79,7 @@ func newRootCommand() *cobra.Command {
   tail -f app.log | parley send logs -`,
 	}
 	root.AddCommand(
-		newServeCommand(), newSendCommand(), newTailCommand(), newChatCommand(), newRoomsCommand(),
+		newServeCommand(), newConfigCommand(), newTokenCommand(), newAPIKeyCommand(), newSendCommand(), newTailCommand(), newChatCommand(), newRoomsCommand(),
 		newBenchCommand(), newVersionCommand(),
 	)
 	return root
@@ -178,6 +180,15 @@ func interruptible(ctx context.Context) (context.Context, func()) {
 
 // tell writes what a person should know, to stderr mostly: where that fails there is nobody to tell.
 func tell(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
+
+// linesOf is what an error says: a line, or one for each mistake in a configuration.
+func linesOf(err error) []string {
+	var config *server.ConfigError
+	if errors.As(err, &config) {
+		return config.Lines()
+	}
+	return []string{err.Error()}
+}
 
 // oneLine makes a text fit for one line of a terminal, whoever wrote it.
 func oneLine(s string) string {

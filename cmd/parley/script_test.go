@@ -55,7 +55,9 @@ func startServer(data string, change ...func(*server.Config)) (addr string, stop
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan string, 1), make(chan error, 1)
 	go func() {
-		ended <- server.Run(ctx, config, slog.New(slog.DiscardHandler), func(a server.Addresses) { ready <- a.TCP })
+		ended <- server.Run(ctx, config, server.Options{
+			Logger: slog.New(slog.DiscardHandler), Ready: func(a server.Addresses) { ready <- a.TCP },
+		})
 	}()
 	select {
 	case addr := <-ready:

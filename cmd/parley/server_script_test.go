@@ -25,6 +25,7 @@ import (
 //	server start [FLAG...]    starts a server at PARLEY_SERVER, on the data of the one before
 //	server kill               ends it as a crash would
 //	server stop               asks it to end, which it must do with exit code 0
+//	server reload             has it read its configuration again
 //	server says REGEXP        waits until its stderr matches
 //	start NAME COMMAND...     runs a command with a name
 //	dial NAME                 connects to the server as nc does, under a name
@@ -230,6 +231,8 @@ func serverCommand(ts *testscript.TestScript, neg bool, args []string) {
 		a := s.actor(ts, "server")
 		ts.Check(a.cmd.Process.Signal(syscall.SIGTERM))
 		a.exit(ts, 0)
+	case "reload":
+		ts.Check(s.actor(ts, "server").cmd.Process.Signal(syscall.SIGHUP))
 	case "says":
 		a := s.actor(ts, "server")
 		ts.Check(a.err.wait(args[1], a.done))

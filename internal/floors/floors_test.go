@@ -22,26 +22,31 @@ const module = "parley"
 // floors says how high each package stands; "" is the root. A new package gets its floor here, and
 // a line in docs/ARCHITECTURE.md.
 var floors = map[string]int{
-	"":                 0,
-	"clients/js":       0,
-	"web":              0,
-	"internal/logtest": 1,
-	"engine":           1,
-	"wire":             1,
-	"client":           2,
-	"room":             2,
-	"work":             2,
-	"session":          3,
-	"transport/sock":   3,
-	"transport/http":   4,
-	"transport/sse":    4,
-	"transport/tcp":    4,
-	"transport/ws":     4,
-	"bench":            5,
-	"server":           5,
-	"cmd/parley":       6,
-	"e2e":              7,
-	"e2e/browser":      7,
+	"":                  0,
+	"clients/js":        0,
+	"web":               0,
+	"audit":             1,
+	"internal/certtest": 1,
+	"internal/logtest":  1,
+	"internal/settings": 1,
+	"auth":              1,
+	"engine":            1,
+	"wire":              1,
+	"client":            2,
+	"quota":             2,
+	"room":              2,
+	"work":              2,
+	"session":           3,
+	"transport/sock":    3,
+	"transport/http":    4,
+	"transport/sse":     4,
+	"transport/tcp":     4,
+	"transport/ws":      4,
+	"bench":             5,
+	"server":            5,
+	"cmd/parley":        6,
+	"e2e":               7,
+	"e2e/browser":       7,
 }
 
 // Who may import what, beside the floors.
@@ -49,7 +54,7 @@ var (
 	// The engine is the only one who knows NATS; bench drives it as a peer.
 	nats = map[string]bool{"engine": true, "bench": true}
 	// These are for tests alone.
-	forTests = map[string]bool{"internal/logtest": true, "e2e": true, "e2e/browser": true}
+	forTests = map[string]bool{"internal/certtest": true, "internal/logtest": true, "e2e": true, "e2e/browser": true}
 )
 
 type pkg struct {

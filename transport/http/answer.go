@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"parley"
+	"parley/transport/sock"
 )
 
 // statuses are those of the codes.
@@ -73,12 +74,19 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		s.logger.Error("request failed", "err", err)
 	}
 	if e.Code == parley.Unavailable || e.Code == parley.RateLimited {
-		seconds := (max(e.Retry, retryAfter) + time.Second - 1) / time.Second
-		w.Header().Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
+		w.Header().Set("Retry-After", seconds(e.Retry))
+	}
+	if status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
 	p := problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: e.Message, Code: e.Code}
 	w.Header().Set("Content-Type", "application/problem+json")
 	write(w, status, p)
+}
+
+// seconds is when to come back, as Retry-After has it.
+func seconds(retry time.Duration) string {
+	return strconv.FormatInt(int64((max(retry, retryAfter)+time.Second-1)/time.Second), 10)
 }
 
 // write answers with a value as JSON.
@@ -109,12 +117,15 @@ func writeFrame(w http.ResponseWriter, frame []byte) {
 	writeJSON(w, http.StatusOK, append([]byte{'{'}, rest...))
 }
 
-// setSafe sets the headers of every answer: what is said here is data, of this moment, for this site.
+// setSafe sets the headers of every answer: what is said here is data, of this moment, for this site
+// unless it is shared with another.
 func setSafe(h http.Header) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	if h.Get("Cross-Origin-Resource-Policy") == "" {
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	}
 	h.Set("Referrer-Policy", "no-referrer")
 }
 
@@ -132,6 +143,7 @@ func bodyError(err error) error {
 // writer is a http.ResponseWriter that knows its status, and gives away the connection below its guard.
 type writer struct {
 	http.ResponseWriter
+	client net.Addr // as a proxy says; nil: who is at the other end
 	status int
 }
 
@@ -158,8 +170,11 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if w.status == 0 {
 		w.status = http.StatusSwitchingProtocols
 	}
-	if g, ok := nc.(*guard); ok {
-		nc = g.TCPConn
+	if g := unguard(nc); g != nil {
+		nc = g.Conn
+	}
+	if w.client != nil {
+		nc = sock.From(nc, w.client)
 	}
 	return nc, rw, nil
 }

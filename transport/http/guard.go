@@ -3,11 +3,23 @@ package httpapi
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
+	"net/http"
 	"os"
+	"regexp"
 	"strconv"
+	"strings"
 	"sync/atomic"
+	"time"
+
+	"parley"
+	"parley/quota"
+	"parley/session"
+	"parley/transport/sock"
 )
 
 // A proxy in front of us and net/http must not disagree on where a request ends, or one client could
@@ -15,9 +27,11 @@ import (
 // chunks, or the same length twice, pass. So the heads are looked at as they come.
 
 // guard is a connection that watches the heads of the requests read from it. net/http reads it from
-// one goroutine at a time.
+// one goroutine at a time. TLS, if there is any, is below it.
 type guard struct {
-	*net.TCPConn
+	net.Conn
+	account  *quota.Account
+	quota    *quota.Quota
 	doubtful atomic.Bool // a head had more than one length, or one that cannot be
 
 	line    []byte // of the head, as far as it has come and matters
@@ -30,22 +44,72 @@ type guard struct {
 	blind   bool   // the end of the body is not known: it is the last request
 }
 
-// guards is a listener whose connections are guarded.
-type guards struct{ *net.TCPListener }
+// secureGuard is a guard above TLS, of which net/http tells the handlers.
+type secureGuard struct{ *guard }
 
+// ConnectionState is what net/http asks for.
+func (g secureGuard) ConnectionState() tls.ConnectionState {
+	return *g.Conn.(*sock.Stream).ConnectionState()
+}
+
+// guards is a listener whose connections are guarded.
+type guards struct {
+	net.Listener
+	sessions *session.Server
+}
+
+// Accept implements net.Listener. Connections that are not let in are answered here.
 func (l guards) Accept() (net.Conn, error) {
-	c, err := l.AcceptTCP()
-	if err != nil {
-		return nil, err
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		account, err := l.sessions.Connect(c.RemoteAddr())
+		if err != nil {
+			turnAway(c, err)
+			continue
+		}
+		g := &guard{Conn: c, account: account, quota: l.sessions.Quota}
+		if s, ok := c.(*sock.Stream); ok && s.ConnectionState() != nil {
+			return secureGuard{g}, nil
+		}
+		return g, nil
 	}
-	return &guard{TCPConn: c}, nil
+}
+
+// turnAway answers a connection that is not let in, whatever it would ask for, and closes it. An empty
+// socket takes these few bytes at once.
+func turnAway(c net.Conn, err error) {
+	e := parley.AsError(err)
+	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = c.Write(rawProblem(statuses[e.Code], e.Code, e.Message, "Retry-After: "+seconds(e.Retry)))
+	_ = c.Close()
+}
+
+// Close implements net.Conn. It is not called where the connection was given away.
+func (g *guard) Close() error {
+	g.account.Close()
+	return g.Conn.Close()
+}
+
+// unguard gives the guard of what a guards has accepted, nil of anything else.
+func unguard(c net.Conn) *guard {
+	switch g := c.(type) {
+	case *guard:
+		return g
+	case secureGuard:
+		return g.guard
+	}
+	return nil
 }
 
 // guardKey is where a request's context has its guard.
 type guardKey struct{}
 
 func withGuard(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, guardKey{}, c)
+	g := unguard(c)
+	return context.WithValue(quota.NewContext(ctx, g.account), guardKey{}, g)
 }
 
 func guardOf(ctx context.Context) *guard {
@@ -53,18 +117,77 @@ func guardOf(ctx context.Context) *guard {
 	return g
 }
 
-// tooSlow answers a head that does not end. net/http would close without a word.
-const tooSlow = "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+// CloseWrite is what net/http asks for, for the client to read the last answer.
+func (g *guard) CloseWrite() error {
+	if c, ok := g.Conn.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return nil
+}
 
-// Read implements net.Conn.
+// Read implements net.Conn. A head that does not end is answered: net/http would close without a word.
 func (g *guard) Read(p []byte) (int, error) {
-	n, err := g.TCPConn.Read(p)
+	n, err := g.Conn.Read(p)
 	g.watch(p[:n])
 	if errors.Is(err, os.ErrDeadlineExceeded) && g.begun && !g.answers {
 		g.answers = true
-		_, _ = g.Write([]byte(tooSlow))
+		g.quota.Count(quota.Handshake)
+		_, _ = g.Conn.Write(rawProblem(http.StatusRequestTimeout, parley.BadRequest, "the head of the request did not come in time"))
 	}
 	return n, err
+}
+
+// ownAnswer is how net/http answers what is no request, without asking a handler.
+var ownAnswer = regexp.MustCompile(`^HTTP/1\.1 (\d{3}) [^\r\n]*\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n([^\r\n]*)$`)
+
+// Write implements net.Conn. What net/http answers by itself becomes a problem, as every error is.
+func (g *guard) Write(p []byte) (int, error) {
+	if m := ownAnswer.FindSubmatch(p[:min(len(p), 512)]); m != nil {
+		status, _ := strconv.Atoi(string(m[1]))
+		if _, err := g.Conn.Write(ownProblem(status, string(m[2]))); err != nil {
+			return 0, err
+		}
+		return len(p), nil
+	}
+	return g.Conn.Write(p)
+}
+
+// ownProblem makes a problem of net/http's own answer.
+func ownProblem(status int, text string) []byte {
+	switch status {
+	case http.StatusRequestHeaderFieldsTooLarge:
+		return rawProblem(status, parley.TooLarge, fmt.Sprintf("the head of a request has at most %d bytes", headMost))
+	case http.StatusBadRequest:
+		text = strings.TrimPrefix(strings.TrimPrefix(text, "400 Bad Request"), ": ")
+		if text == "" {
+			text = "this is no request of HTTP/1.1"
+		}
+	}
+	return rawProblem(status, parley.BadRequest, text)
+}
+
+// rawProblem is a whole answer, the last one of its connection.
+func rawProblem(status int, code parley.Code, detail string, fields ...string) []byte {
+	body, err := json.Marshal(problem{
+		Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail, Code: code,
+	})
+	if err != nil {
+		panic(err) // no problem cannot be encoded
+	}
+	head := ""
+	for _, f := range fields {
+		head += f + "\r\n"
+	}
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\nX-Content-Type-Options: nosniff\r\n"+
+		"Content-Length: %d\r\nConnection: close\r\n%s\r\n%s", status, http.StatusText(status), len(body), head, body)
+}
+
+// NotTLS is what a client is told that does not speak TLS at an address where HTTP is served over it.
+func NotTLS(first []byte) []byte {
+	if len(first) == 0 {
+		return nil // it has not asked for anything
+	}
+	return rawProblem(http.StatusBadRequest, parley.BadRequest, "HTTP is served over TLS here: the URL begins with https")
 }
 
 // watch follows the requests.

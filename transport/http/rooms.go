@@ -10,6 +10,9 @@ import (
 	"unicode/utf8"
 
 	"parley"
+	"parley/auth"
+	"parley/session"
+	"parley/transport/sock"
 	"parley/wire"
 )
 
@@ -18,15 +21,15 @@ const guest = "guest"
 
 // send stores the body as a message: POST /rooms/{room}.
 func (s *Server) send(w http.ResponseWriter, r *http.Request) error {
-	from, err := nameOf(r)
+	caller, err := s.caller(r)
 	if err != nil {
 		return err
 	}
-	op, err := s.readSend(w, r)
+	op, err := s.readSend(w, r, caller)
 	if err != nil {
 		return err
 	}
-	id, receipt, err := s.sessions.Send(r.Context(), from, op)
+	id, receipt, err := s.sessions.Send(r.Context(), caller, op)
 	if err != nil {
 		return err
 	}
@@ -46,20 +49,29 @@ type sent struct {
 	Duplicate bool   `json:"duplicate,omitempty"`
 }
 
-// nameOf is the name a request goes by.
-func nameOf(r *http.Request) (string, error) {
-	name := r.Header.Get("Parley-Name")
-	if name == "" {
-		return guest, nil
+// caller finds who makes a request: by its credential, else by the name it goes by.
+func (s *Server) caller(r *http.Request) (session.Caller, error) {
+	credential, err := auth.FromRequest(r, false)
+	if err != nil {
+		return session.Caller{}, err
 	}
-	return parley.ParseName(name)
+	name := guest
+	if given := r.Header.Get("Parley-Name"); given != "" {
+		if name, err = parley.ParseName(given); err != nil {
+			return session.Caller{}, err
+		}
+	}
+	return s.sessions.Caller(r.Context(), sock.ClientAddr(r), credential, name)
 }
 
 // readSend makes a send of a request. What needs no body is checked before that is read.
-func (s *Server) readSend(w http.ResponseWriter, r *http.Request) (*wire.Op, error) {
+func (s *Server) readSend(w http.ResponseWriter, r *http.Request, caller session.Caller) (*wire.Op, error) {
 	op := &wire.Op{Kind: wire.Send}
 	var err error
 	if op.Room, err = parley.ParseRoom(r.PathValue("room")); err != nil {
+		return nil, err
+	}
+	if err := s.sessions.Permit(caller, op); err != nil {
 		return nil, err
 	}
 	if ids := r.Header.Values("Idempotency-Key"); len(ids) > 0 {
@@ -103,9 +115,10 @@ func typeOf(contentType string) parley.Type {
 // readBody reads the whole body, within the limit and in time. JSON is measured when it is compact;
 // before, it has as much room as a frame.
 func (s *Server) readBody(w http.ResponseWriter, r *http.Request, t parley.Type) ([]byte, error) {
-	limit := s.sessions.Limits.Message
+	bounds := s.sessions.Bounds()
+	limit := bounds.Message
 	if t == parley.JSON {
-		limit = max(limit, s.sessions.Limits.Frame)
+		limit = max(limit, bounds.Frame)
 	}
 	if r.ContentLength > int64(limit) {
 		w.Header().Set("Connection", "close")
@@ -144,7 +157,11 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page, err := s.sessions.Page(r.Context(), &op)
+	caller, err := s.caller(r)
+	if err != nil {
+		return err
+	}
+	page, err := s.sessions.Page(r.Context(), caller, &op)
 	if err != nil {
 		return err
 	}
@@ -170,7 +187,14 @@ func (s *Server) members(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	users, count := s.sessions.Members(&op)
+	caller, err := s.caller(r)
+	if err != nil {
+		return err
+	}
+	users, count, err := s.sessions.Members(r.Context(), caller, &op)
+	if err != nil {
+		return err
+	}
 	writeFrame(w, wire.JSONLines{}.Members(nil, nil, op.Room, users, count))
 	return nil
 }
@@ -181,7 +205,11 @@ func (s *Server) rooms(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	list, more, err := s.sessions.Rooms(r.Context(), &op)
+	caller, err := s.caller(r)
+	if err != nil {
+		return err
+	}
+	list, more, err := s.sessions.Rooms(r.Context(), caller, &op)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"parley"
 	"parley/session"
+	"parley/transport/sock"
 )
 
 // Events answers a request with the events of rooms. An error is returned before anything is
@@ -25,6 +26,7 @@ type Events interface {
 // Config is what the HTTP transport can be told. The zero value of a field means its default.
 type Config struct {
 	Hostnames []string // names this server answers to, beside its addresses
+	Origins   []string // of other sites' pages that may use it, as ParseOrigins gives them
 
 	Events    Events       // required
 	Metrics   http.Handler // /metrics; nil = not there
@@ -60,7 +62,8 @@ type Server struct {
 	sessions    *session.Server
 	config      Config
 	logger      *slog.Logger
-	hostnames   map[string]bool
+	names       atomic.Pointer[names]
+	proxies     atomic.Pointer[sock.Proxies]
 	crossOrigin *http.CrossOriginProtection
 	http        *http.Server
 
@@ -90,11 +93,10 @@ func NewServer(sessions *session.Server, config Config) *Server {
 	config.fill()
 	s := &Server{
 		sessions: sessions, config: config, logger: config.Logger,
-		hostnames: make(map[string]bool), crossOrigin: http.NewCrossOriginProtection(),
+		crossOrigin: http.NewCrossOriginProtection(),
 	}
-	for _, name := range config.Hostnames {
-		s.hostnames[hostOf(name)] = true
-	}
+	s.SetNames(config.Hostnames, config.Origins)
+	s.SetProxies(nil)
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	s.http = &http.Server{
@@ -131,11 +133,13 @@ func (s *Server) handler() http.Handler {
 	}
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w := &writer{ResponseWriter: rw}
+		s.identify(w, r)
 		s.open.Add(1)
 		defer func() {
 			s.open.Add(-1)
 			s.answers[min(w.status, 599)/100].Add(1)
 		}()
+		s.share(w.Header(), r)
 		if err := s.admit(w, r); err != nil {
 			s.refused.Add(1)
 			setSafe(w.Header())
@@ -145,6 +149,23 @@ func (s *Server) handler() http.Handler {
 		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// hsts has browsers come over TLS alone from now on, for a year.
+const hsts = "max-age=31536000"
+
+// SetProxies says who is believed when it says, in X-Forwarded-For or Forwarded, who its client is.
+func (s *Server) SetProxies(p sock.Proxies) { s.proxies.Store(&p) }
+
+// identify finds out where a request comes from, and says how to come back.
+func (s *Server) identify(w *writer, r *http.Request) {
+	if r.TLS != nil {
+		w.Header().Set("Strict-Transport-Security", hsts)
+	}
+	if client := s.proxies.Load().Client(r); client != sock.ClientAddr(r) {
+		w.client = net.TCPAddrFromAddrPort(client)
+		r.RemoteAddr = client.String()
+	}
 }
 
 // admit checks what every request must be.
@@ -187,6 +208,7 @@ func (s *Server) route(methods map[string]func(*Server, http.ResponseWriter, *ht
 		default:
 			w.Header().Set("Allow", allow)
 			if method == http.MethodOptions {
+				s.preflight(w.Header(), r)
 				w.WriteHeader(http.StatusNoContent)
 				return
 			}
@@ -214,11 +236,11 @@ func (s *Server) Stats() Stats {
 	return st
 }
 
-// Serve answers requests until Drain. The listener is closed then.
-func (s *Server) Serve(l *net.TCPListener) error {
+// Serve answers requests until Drain. The listener, which is of TCP or a *sock.Listener, is closed then.
+func (s *Server) Serve(l net.Listener) error {
 	addr, ok := l.Addr().(*net.TCPAddr)
 	s.anyAddress.Store(ok && addr.IP.IsUnspecified())
-	if err := s.http.Serve(guards{l}); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.http.Serve(guards{l, s.sessions}); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve HTTP: %w", err)
 	}
 	return nil

@@ -1,7 +1,8 @@
 // Package sock is TCP connections below net's buffering, for transports that hold very many of
 // them: reads take a buffer only when there is something to read, writes never wait, and a
-// connection in which nothing happens has no goroutine.
+// connection in which nothing happens has no goroutine. With TLS on them it is the same.
 //
+// A [Listener] accepts connections, hears from a proxy whose they are, and shakes hands for TLS.
 // A transport embeds a [Conn] in its own connection, which is the Conn's [Handler], and hands it to
 // a [Set], which runs it, lets it sleep, and drains it. The package knows nothing of what is said.
 package sock
@@ -67,11 +68,22 @@ func (c *Conn) Leaving() bool { return c.leaving.Load() != staying }
 // Aborted says that nothing can be written any more.
 func (c *Conn) Aborted() bool { return c.leaving.Load() == aborted }
 
-// Addr is the client's address.
-func (c *Conn) Addr() net.Addr { return c.conn.RemoteAddr() }
+// Addr is the client's address: what a proxy that is listed has said, else of who is at the other end.
+func (c *Conn) Addr() net.Addr {
+	if c.client != nil {
+		return c.client
+	}
+	return c.conn.RemoteAddr()
+}
+
+// Secure says whether there is TLS on the connection.
+func (c *Conn) Secure() bool { return c.tls != nil }
 
 // Close closes the connection.
-func (c *Conn) Close() { _ = c.conn.Close() }
+func (c *Conn) Close() {
+	c.farewell()
+	_ = c.conn.Close()
+}
 
 // Abort closes the connection under whoever uses it.
 func (c *Conn) Abort() {
@@ -80,8 +92,9 @@ func (c *Conn) Abort() {
 	_ = c.conn.Close()
 }
 
-// drain ends the reading of the connection.
-func (c *Conn) drain() {
+// Leave ends the reading of the connection, as a drain of its set does: End is called with io.EOF, and
+// what is in flight may be answered. Any goroutine may call it.
+func (c *Conn) Leave() {
 	c.leaving.CompareAndSwap(staying, drained)
 	_ = c.conn.SetReadDeadline(past) // a broken connection ends by itself
 	c.set.sleeper.wake(c)
@@ -129,7 +142,7 @@ func (c *Conn) next(ctx context.Context) error {
 			return io.EOF
 		case !c.drowsy.Swap(false):
 			return c.handler.Late(ctx)
-		case c.handler.Deadline().IsZero():
+		case c.handler.Deadline().IsZero() && !c.held: // what TLS holds, the sleeper would not see
 			return errAsleep
 		}
 		return nil

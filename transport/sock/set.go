@@ -36,8 +36,9 @@ func NewSet() (*Set, error) {
 	return s, nil
 }
 
-// Prepare makes c, which h embeds, a connection of the set over nc: it can be written to.
-func (s *Set) Prepare(c *Conn, nc *net.TCPConn, h Handler) error {
+// Prepare makes c, which h embeds, a connection of the set over nc, a *net.TCPConn or a *[Stream]: it can
+// be written to. After an error nc is the caller's.
+func (s *Set) Prepare(c *Conn, nc net.Conn, h Handler) error {
 	c.set, c.handler = s, h
 	return c.open(nc)
 }
@@ -82,7 +83,7 @@ func (s *Set) forget(c *Conn) {
 func (s *Set) Drain(ctx context.Context, tell func(Handler)) {
 	for _, c := range s.list(true) {
 		tell(c.handler)
-		c.drain()
+		c.Leave()
 	}
 	done := make(chan struct{})
 	go func() {

@@ -1,6 +1,7 @@
 package sock
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -15,27 +16,26 @@ import (
 // socket is a TCP connection used below net's buffering: reads take a buffer only when there is
 // something to read, writes never wait. It is most of a room.Socket.
 type socket struct {
-	conn  *net.TCPConn
-	raw   syscall.RawConn
-	tryFn func(fd uintptr) bool // s.try, made once
+	conn   *net.TCPConn
+	raw    syscall.RawConn
+	client net.Addr              // as a proxy says; nil: who is at the other end
+	tls    *tls.Conn             // nil: none
+	below  *below                // of tls
+	tryFn  func(fd uintptr) bool // s.try or s.tryTLS, made once
 
 	// Owned by the reading goroutine: what try has read.
-	buf *[]byte
-	n   int
-	err error
+	buf  *[]byte
+	n    int
+	err  error
+	held bool // TLS may hold more that it has read
+
+	offered bool // a byte that TLS has taken is offered again; owned by the writer
 }
 
 // readSize is the most that is read at once.
 const readSize = 32 << 10
 
 var readBuffers = sync.Pool{New: func() any { b := make([]byte, readSize); return &b }}
-
-// open makes the socket use a connection.
-func (s *socket) open(conn *net.TCPConn) (err error) {
-	s.conn, s.tryFn = conn, s.try
-	s.raw, err = conn.SyscallConn()
-	return err
-}
 
 // read waits for bytes and returns them, in a buffer that must be given back with release.
 // io.EOF: the client has closed its side. os.ErrDeadlineExceeded: the read deadline has passed.
@@ -48,7 +48,7 @@ func (s *socket) read() ([]byte, error) {
 	switch {
 	case s.err != nil:
 		s.release()
-		return nil, os.NewSyscallError("read", s.err)
+		return nil, readError(s.err)
 	case s.n == 0:
 		s.release()
 		return nil, io.EOF
@@ -81,17 +81,27 @@ func (s *socket) release() {
 	}
 }
 
+// readError names the call that failed, where it is one.
+func readError(err error) error {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		return os.NewSyscallError("read", errno)
+	}
+	return err
+}
+
 // attempt is one write that does not wait.
 type attempt struct {
-	p   []byte
-	n   int
-	err error
-	fn  func(fd uintptr) bool
+	p       []byte
+	n       int
+	err     error
+	fn      func(fd uintptr) bool // write, made once
+	control func(fd uintptr)      // likewise
 }
 
 var attempts = sync.Pool{New: func() any {
 	a := new(attempt)
 	a.fn = a.write
+	a.control = func(fd uintptr) { a.write(fd) }
 	return a
 }}
 
@@ -106,9 +116,17 @@ func (a *attempt) write(fd uintptr) bool {
 
 // TryWrite writes what the socket takes without waiting.
 func (s *socket) TryWrite(p []byte) (int, error) {
+	if s.tls != nil {
+		return s.tryWriteTLS(p)
+	}
+	return write(p, func(a *attempt) error { return s.raw.Write(a.fn) })
+}
+
+// write writes what a socket takes without waiting, by a call that has the descriptor.
+func write(p []byte, call func(*attempt) error) (int, error) {
 	a := attempts.Get().(*attempt)
 	a.p = p
-	err := s.raw.Write(a.fn)
+	err := call(a)
 	n, werr := a.n, a.err
 	a.p, a.n, a.err = nil, 0, nil
 	attempts.Put(a)
@@ -147,6 +165,8 @@ const (
 // Linger closes the connection so that the client can read what was last written: closing with
 // bytes unread would reset it, and the reset would overtake the answer.
 func (s *socket) Linger() {
+	s.farewell()
+	s.tryFn = s.try // what the client still sends is not looked at, and needs no key
 	if s.conn.CloseWrite() == nil && s.conn.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
 		for left := lingerBytes; left > 0; {
 			p, err := s.read()

@@ -2,7 +2,6 @@ package sse
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -11,6 +10,8 @@ import (
 	"time"
 
 	"parley"
+	"parley/auth"
+	"parley/quota"
 	"parley/session"
 	"parley/transport/sock"
 	"parley/wire"
@@ -68,7 +69,11 @@ func (s *Server) Stats() Stats {
 // error, before anything is written, is the caller's to answer. Otherwise the connection is taken
 // from net/http: the caller returns.
 func (s *Server) Stream(w http.ResponseWriter, r *http.Request, rooms []string) error {
-	q, err := parseRequest(r, rooms, &s.sessions.Limits)
+	q, err := parseRequest(r, rooms, s.sessions.Bounds())
+	if err != nil {
+		return err
+	}
+	caller, err := s.caller(r, q)
 	if err != nil {
 		return err
 	}
@@ -79,27 +84,34 @@ func (s *Server) Stream(w http.ResponseWriter, r *http.Request, rooms []string) 
 		}
 	}()
 	for i := range q.joins { // what cannot be joined is found now, when it can be answered
+		if err := s.sessions.Admit(r.Context(), caller, &q.joins[i]); err != nil {
+			return err
+		}
 		watch, err := s.sessions.Hub.Watch(r.Context(), q.joins[i].Room)
 		if err != nil {
 			return err
 		}
 		st.watches = append(st.watches, watch)
 	}
+	setHead(w.Header())
 	if r.Method == http.MethodHead {
-		w.Header().Set("Content-Type", "text/event-stream")
 		return nil
 	}
 	nc, err := take(w)
 	if err != nil {
 		return err
 	}
+	account := quota.FromContext(r.Context())
 	if err := s.conns.Prepare(&st.Conn, nc, st); err != nil {
 		_ = nc.Close()
+		account.Close()
 		s.logger.Warn("cannot take a connection over", "err", err)
 		return nil
 	}
 	st.session = s.sessions.New(st, wire.SSE{})
-	st.session.Raw(head) // before a drain can say anything
+	st.session.Charge(account)
+	st.session.Be(caller)
+	st.session.Raw(head(w.Header())) // before a drain can say anything
 	started := st
 	st = nil
 	if !s.conns.Start(&started.Conn) {
@@ -109,18 +121,22 @@ func (s *Server) Stream(w http.ResponseWriter, r *http.Request, rooms []string) 
 	return nil
 }
 
+// caller finds whose credential a request shows. Who shows none and gives no name is a guest.
+func (s *Server) caller(r *http.Request, q *request) (session.Caller, error) {
+	credential, err := auth.FromRequest(r, true)
+	if err != nil {
+		return session.Caller{}, err
+	}
+	return s.sessions.Caller(r.Context(), sock.ClientAddr(r), credential, q.name)
+}
+
 // take takes the connection from net/http.
-func take(w http.ResponseWriter) (*net.TCPConn, error) {
+func take(w http.ResponseWriter) (net.Conn, error) {
 	nc, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return nil, parley.Errorf(parley.BadRequest, "events need HTTP/1.1").Because(err)
 	}
-	tcp, ok := nc.(*net.TCPConn)
-	if !ok {
-		_ = nc.Close()
-		return nil, errors.New("events need a TCP connection")
-	}
-	return tcp, nil
+	return nc, nil
 }
 
 // Drain tells every client when to come back, and closes. Streams that are not done when ctx ends are

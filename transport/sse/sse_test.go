@@ -3,6 +3,7 @@ package sse_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -19,14 +20,35 @@ import (
 	"go.uber.org/goleak"
 
 	"parley"
+	"parley/internal/certtest"
 	"parley/internal/logtest"
 	"parley/room"
 	"parley/session"
+	"parley/transport/sock"
 	"parley/transport/sse"
 	"parley/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// secure, if not nil, has fixtures speak TLS: tests of TestOverTLS run one by one.
+var secure *certtest.Authority
+
+// What holds over TCP holds over TLS, where the same bytes come through another socket.
+func TestOverTLS(t *testing.T) {
+	secure = certtest.New(t)
+	defer func() { secure = nil }()
+	for name, test := range map[string]func(*testing.T){
+		"one room":                 TestOneRoom,
+		"several rooms":            TestSeveralRooms,
+		"what cannot be asked for": TestWhatCannotBeAskedFor,
+		"heartbeats":               TestHeartbeatsComeAlsoToWhoSleeps,
+		"drain":                    TestADrainSaysWhenToComeBack,
+		"a reader that stops":      TestAReaderThatStopsMissesNothing,
+	} {
+		t.Run(name, test)
+	}
+}
 
 // fixture is a server of streams on a log in memory.
 type fixture struct {
@@ -58,7 +80,11 @@ func serve(t *testing.T, options logtest.Options, config sse.Config) *fixture {
 		t.Fatal(err)
 	}
 	f.addr = l.Addr().String()
+	if secure != nil {
+		l = sock.Listen(l.(*net.TCPListener), sock.ListenerConfig{TLS: secure.Server(), Logger: config.Logger})
+	}
 	web := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Caller", "said")
 		if err := f.events.Stream(w, r, r.URL.Query()["room"]); err != nil {
 			http.Error(w, string(parley.AsError(err).Code), http.StatusTeapot)
 		}
@@ -115,6 +141,9 @@ func (f *fixture) open(query string, headers ...string) *stream {
 		f.t.Fatal(err)
 	}
 	f.t.Cleanup(func() { _ = nc.Close() })
+	if secure != nil {
+		nc = tls.Client(nc, secure.Client())
+	}
 	_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
 	request := "GET /?" + query + " HTTP/1.1\r\nHost: x\r\n"
 	for _, h := range headers {
@@ -476,6 +505,77 @@ func TestEventsWrittenInPart(t *testing.T) {
 		}
 		if got := p.ID(); got != "id: lobby:14,b:12\n" {
 			t.Fatalf("cut at %d: ends at %s", cut, got)
+		}
+	}
+}
+
+// nextFrame reads blocks up to one with data, which is its frame, and gives the ids that came before.
+func (s *stream) nextFrame() (frame, ids string) {
+	s.t.Helper()
+	for {
+		e, err := s.next()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if e.Data != "" {
+			if !strings.HasPrefix(e.Data, `{"op":"`+e.Name+`"`) {
+				s.t.Errorf("an event %s with %s", e.Name, e.Data)
+			}
+			return e.Data, ids
+		}
+		ids += e.ID
+	}
+}
+
+func TestWhoIsThere(t *testing.T) {
+	f := serve(t, logtest.Options{}, sse.Config{})
+	f.send("lobby", "a")
+	ada := f.open("room=lobby&presence=true&name=ada")
+	frame, ids := ada.nextFrame()
+	if want := `{"op":"presence","room":"lobby","members":[{"user":"ada"}],"count":1}`; frame != want || ids != "1" {
+		t.Errorf("at the join: %s behind the id %q", frame, ids)
+	}
+	deaf := f.open("room=lobby&presence=false&name=deaf")
+	deaf.began()
+	if frame, _ = ada.nextFrame(); frame != `{"op":"presence","room":"lobby","joined":[{"user":"deaf"}],"left":[],"count":2}` {
+		t.Errorf("one who comes: %s", frame)
+	}
+	f.send("lobby", "b")
+	deaf.want("2 message b")
+	ada.want("2 message b")
+	_ = deaf.conn.Close()
+	if frame, _ = ada.nextFrame(); frame != `{"op":"presence","room":"lobby","joined":[],"left":[{"user":"deaf"}],"count":1}` {
+		t.Errorf("one who goes: %s", frame)
+	}
+}
+
+func TestWhoIsThereInSeveralRooms(t *testing.T) {
+	f := serve(t, logtest.Options{}, sse.Config{})
+	s := f.open("room=a&room=b&presence=true&name=ada&after=0")
+	got := map[string]bool{}
+	for range 2 {
+		frame, _ := s.nextFrame()
+		got[frame] = true
+	}
+	for _, room := range []string{"a", "b"} {
+		if !got[`{"op":"presence","room":"`+room+`","members":[{"user":"ada"}],"count":1}`] {
+			t.Errorf("%s is missing: %v", room, got)
+		}
+	}
+	f.send("b", "x")
+	s.want("a:0,b:1 message x")
+}
+
+// What the caller says of all its answers is said of a stream, whose head is not net/http's.
+func TestHeadOfAStream(t *testing.T) {
+	f := serve(t, logtest.Options{}, sse.Config{})
+	got := f.open("room=lobby").head.Header
+	for name, want := range map[string]string{
+		"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
+		"X-Accel-Buffering": "no", "X-Caller": "said",
+	} {
+		if got.Get(name) != want {
+			t.Errorf("%s: %q, want %q", name, got.Get(name), want)
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,15 +18,24 @@ import (
 // finishTime is how long the last answers may take.
 const finishTime = 5 * time.Second
 
-// head is how every stream begins. It ends with the connection, since it has no length.
-const head = "HTTP/1.1 200 OK\r\n" +
-	"Content-Type: text/event-stream\r\n" +
-	"Cache-Control: no-store\r\n" +
-	"Connection: close\r\n" +
-	"X-Accel-Buffering: no\r\n" + // a proxy that gathered events would hold them back
-	"X-Content-Type-Options: nosniff\r\n" +
-	"Cross-Origin-Resource-Policy: same-origin\r\n" +
-	"\r\n" + heartbeat
+// setHead sets the headers of every stream, beside what the caller says of all its answers: who may
+// read them, for one.
+func setHead(h http.Header) {
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Connection", "close")     // it ends with the connection, since it has no length
+	h.Set("X-Accel-Buffering", "no") // a proxy that gathered events would hold them back
+	h.Set("X-Content-Type-Options", "nosniff")
+}
+
+// head is how a stream begins.
+func head(h http.Header) string {
+	var b strings.Builder
+	b.WriteString("HTTP/1.1 200 OK\r\n")
+	_ = h.Write(&b) // a Builder takes all
+	b.WriteString("\r\n" + heartbeat)
+	return b.String()
+}
 
 // stream is one connection. As a room.Socket it is used by one goroutine at a time.
 type stream struct {
@@ -45,11 +56,6 @@ func (s *stream) Begin(ctx context.Context) error {
 	defer s.unwatch()
 	q := s.request
 	s.request = nil
-	if q.name != "" {
-		if err := s.session.Do(ctx, &wire.Op{Kind: wire.Hello, Name: q.name}); err != nil {
-			return err
-		}
-	}
 	for i := range q.joins {
 		if err := s.join(ctx, &q.joins[i]); err != nil {
 			s.session.Refuse(nil, err)
@@ -61,7 +67,7 @@ func (s *stream) Begin(ctx context.Context) error {
 }
 
 // errRefused ends a stream that was told why.
-var errRefused = errors.New("refused")
+var errRefused = session.ErrRefused
 
 // join enters a room. A client that breaks off before it has seen a message must come back to the
 // place where it began, so an id comes first wherever that place is known.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"parley"
+	"parley/quota"
 	"parley/room"
 	"parley/session"
 	"parley/transport/sock"
@@ -17,7 +18,6 @@ import (
 // Times of a connection.
 const (
 	showAfter  = 300 * time.Millisecond // a silent client is shown the lobby
-	firstLine  = 10 * time.Second       // a first line that was begun must end
 	frameTime  = 60 * time.Second       // likewise a JSON frame
 	finishTime = 5 * time.Second        // the last answers must be written
 )
@@ -44,13 +44,15 @@ type conn struct {
 	room    string      // a plain client's room; "" until it is shown the lobby
 	watch   *room.Watch // of the lobby, from accept until the first line is decided
 	partial []byte      // of a line that has not ended
+	head    [5]byte     // what came first
+	heads   int         // how much of it
 
 	opened time.Time
 	begun  time.Time // when the first bytes of partial came; zero where there are none
 }
 
 // errRefused ends a connection that was told why.
-var errRefused = errors.New("refused")
+var errRefused = session.ErrRefused
 
 // End implements sock.Handler: what the client began is finished, what is in flight answered.
 func (c *conn) End(ctx context.Context, err error) {
@@ -97,8 +99,11 @@ func (c *conn) Deadline() time.Time {
 		return time.Time{}
 	case c.speech == jsonLines:
 		return c.begun.Add(frameTime)
-	case c.holds() && c.speech == undecided:
-		return c.begun.Add(firstLine)
+	case c.handshaking():
+		if limit := c.server.sessions.Bounds().Handshake; limit > 0 {
+			return c.begun.Add(limit)
+		}
+		return time.Time{}
 	case c.holds():
 		return time.Time{}
 	}
@@ -107,7 +112,13 @@ func (c *conn) Deadline() time.Time {
 
 // holds says that what was begun must end with a newline: it is no plain line that a pause ends.
 func (c *conn) holds() bool {
-	return c.server.config.Pause < 0 || c.speech == jsonLines || (c.speech == undecided && heldBack(c.partial))
+	return c.server.config.Pause < 0 || c.speech == jsonLines || heldAuth(c.partial) ||
+		c.speech == undecided && heldBack(c.partial)
+}
+
+// handshaking says that a line is begun which may say who the client is, or what it speaks.
+func (c *conn) handshaking() bool {
+	return c.holds() && (c.speech == undecided || heldAuth(c.partial))
 }
 
 // Late implements sock.Handler.
@@ -116,6 +127,9 @@ func (c *conn) Late(ctx context.Context) error {
 	case len(c.partial) == 0:
 		return c.showLobby(ctx)
 	case c.holds():
+		if c.handshaking() {
+			c.server.sessions.Quota.Count(quota.Handshake)
+		}
 		return c.refuse(parley.Errorf(parley.BadRequest, "a line was begun and not ended"))
 	}
 	return c.finishLine(ctx)
@@ -145,6 +159,9 @@ func (c *conn) finishLine(ctx context.Context) error {
 func (c *conn) Take(ctx context.Context, data []byte) error {
 	if c.speech == undecided && len(c.partial) == 0 && isTLS(data) {
 		return c.refuse(errTLS)
+	}
+	if c.claims(data) {
+		return c.refuse(errProxy)
 	}
 	for len(data) > 0 {
 		i := bytes.IndexByte(data, '\n')
@@ -184,7 +201,7 @@ func (c *conn) limit(head, data []byte) int {
 	if len(head) == 0 {
 		head = data
 	}
-	limits := &c.server.sessions.Limits
+	limits := c.server.sessions.Bounds()
 	if c.speech == jsonLines || (c.speech == undecided && len(head) > 0 && head[0] == '{') {
 		return limits.Frame
 	}
@@ -192,6 +209,7 @@ func (c *conn) limit(head, data []byte) int {
 }
 
 func (c *conn) tooLong() error {
+	c.server.sessions.Quota.Count(quota.Frame)
 	return c.refuse(parley.Errorf(parley.TooLarge, "a line has at most %d bytes", c.limit(c.partial, nil)))
 }
 

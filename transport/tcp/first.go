@@ -8,6 +8,7 @@ import (
 	"regexp"
 
 	"parley"
+	"parley/transport/sock"
 	"parley/wire"
 )
 
@@ -20,6 +21,8 @@ func (c *conn) decide(ctx context.Context, line []byte) error {
 	case isHTTP(line):
 		c.session.Raw(c.httpAnswer())
 		return errRefused
+	case sock.Begins(line):
+		return c.refuse(errProxy)
 	case bytes.HasPrefix(line, []byte("SSH-")):
 		return c.refuse(parley.Errorf(parley.BadRequest, "this port speaks plain lines and JSON lines, not SSH"))
 	case len(line) > 0 && line[0] == '{' && bytes.Contains(line, []byte(`"hello"`)):
@@ -60,10 +63,14 @@ func (c *conn) showLobby(ctx context.Context) error {
 	if c.watch == nil {
 		return nil
 	}
-	c.room = c.server.config.Lobby
-	err := c.session.Attach(ctx, c.room, c.watch.Seq)
+	err := c.session.Attach(ctx, c.server.config.Lobby, c.watch.Seq)
 	c.unwatch()
-	if err != nil {
+	switch code := parley.AsError(err).Code; {
+	case err == nil:
+		c.room = c.server.config.Lobby
+	case code == parley.Denied || code == parley.Unauthorized: // it may say who it is, or go elsewhere
+		c.session.Refuse(nil, err)
+	default:
 		return c.refuse(err)
 	}
 	return nil
@@ -83,6 +90,33 @@ func isTLS(data []byte) bool {
 	return len(data) >= 2 && data[0] == 0x16 && data[1] == 0x03 || len(data) == 1 && data[0] == 0x16
 }
 
+var errProxy = parley.Errorf(parley.BadRequest, "no proxy is listed at this address, so nobody here may say who its client is")
+
+// claims looks at the first bytes that came and says whether they are a proxy's binary header, which
+// begins with what are empty lines to us.
+func (c *conn) claims(data []byte) bool {
+	if c.heads == len(c.head) {
+		return false
+	}
+	c.heads += copy(c.head[c.heads:], data)
+	return sock.Begins(c.head[:c.heads])
+}
+
+// NotTLS is what a client is told that does not speak TLS at an address where it is spoken; web is the
+// URL at which HTTP is served.
+func NotTLS(web string) func(first []byte) []byte {
+	e := parley.Errorf(parley.BadRequest, "TLS is spoken here: try parley chat --server tls://HOST:PORT, or openssl s_client -quiet -connect HOST:PORT")
+	return func(first []byte) []byte {
+		switch {
+		case requestBegun.Match(first):
+			return []byte(httpAnswer(web))
+		case len(first) > 0 && first[0] == '{':
+			return wire.JSONLines{}.Error(nil, nil, e)
+		}
+		return wire.TextBare{}.Error(nil, nil, e)
+	}
+}
+
 var (
 	requestLine  = regexp.MustCompile(`^[!#$%&'*+.^_|~0-9A-Za-z-]+ \S+ HTTP/\d(\.\d)?$`)
 	requestBegun = regexp.MustCompile(`^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|CONNECT|TRACE|PRI) [/*h]`)
@@ -97,14 +131,24 @@ func heldBack(partial []byte) bool {
 	return partial[0] == '{' || requestBegun.Match(partial[:min(len(partial), 16)])
 }
 
+// heldAuth says that a line may be an /auth that has not ended: half a token must not be taken for a
+// whole one, nor the other half for a message.
+func heldAuth(partial []byte) bool {
+	const auth = "/auth "
+	n := min(len(partial), len(auth))
+	return string(partial[:n]) == auth[:n]
+}
+
 // wholeObject says that a line which began like a frame has ended like one.
 func wholeObject(line []byte) bool { return line[0] == '{' && json.Valid(line) }
 
 // httpAnswer sends a browser or curl to the right port.
-func (c *conn) httpAnswer() string {
+func (c *conn) httpAnswer() string { return httpAnswer(c.server.config.Web) }
+
+func httpAnswer(web string) string {
 	text := "This port speaks plain lines and JSON lines: try nc or parley chat.\n"
-	if web := c.server.config.Web; web != "" {
-		text += "HTTP is served at http://" + web + "/\n"
+	if web != "" {
+		text += "HTTP is served at " + web + "\n"
 	}
 	return fmt.Sprintf("HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"+
 		"Content-Length: %d\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n%s", len(text), text)

@@ -19,6 +19,10 @@ func (c *conn) plainLine(ctx context.Context, line []byte) error {
 	case line[0] == '/':
 		line = line[1:]
 	}
+	if c.room == "" {
+		c.session.Refuse(nil, errNowhere)
+		return c.session.Paced(ctx)
+	}
 	op := wire.Op{Kind: wire.Send, Room: c.room, Type: parley.Binary, Body: line}
 	if utf8.Valid(line) && bytes.IndexByte(line, 0) < 0 {
 		op.Type = parley.Text
@@ -42,11 +46,29 @@ func (c *conn) command(ctx context.Context, line string) error {
 	case wire.Join:
 		return c.move(ctx, &op)
 	case wire.Hello:
-		c.session.Use(wire.TextNamed{})
-	default:
-		op.Room = c.room
+		return c.hello(ctx, &op)
+	case wire.History, wire.Members:
+		if op.Room = c.room; c.room == "" {
+			c.session.Refuse(nil, errNowhere)
+			return c.session.Paced(ctx)
+		}
 	}
 	return c.session.Do(ctx, &op)
+}
+
+// errNowhere is for who may not be in the lobby and is in no other room yet.
+var errNowhere = parley.Errorf(parley.BadRequest, "you are in no room: /auth TOKEN says who you are, /join ROOM goes to a room")
+
+// hello says who a plain client is: /nick by a name, which shows it others' names from then on, or
+// /auth by a token. Who was in no room may be in the lobby now.
+func (c *conn) hello(ctx context.Context, op *wire.Op) error {
+	if op.Token == "" {
+		c.session.Use(wire.TextNamed{})
+	}
+	if err := c.session.Do(ctx, op); err != nil || c.room != "" {
+		return err
+	}
+	return c.move(ctx, &wire.Op{Kind: wire.Join, Room: c.server.config.Lobby})
 }
 
 // move takes a plain client, which is in one room at a time, to another.
@@ -56,5 +78,8 @@ func (c *conn) move(ctx context.Context, op *wire.Op) error {
 	}
 	from := c.room
 	c.room = op.Room
+	if from == "" || !c.session.In(from) {
+		return nil
+	}
 	return c.session.Do(ctx, &wire.Op{Kind: wire.Leave, Room: from})
 }

@@ -23,7 +23,7 @@ type Config struct {
 	Pause time.Duration
 	// Lobby is the room of plain clients; default "lobby".
 	Lobby string
-	// Web is where HTTP is served, to tell those who ask for it here; "" = nowhere.
+	// Web is the URL at which HTTP is served, to tell those who ask for it here; "" = nowhere.
 	Web    string
 	Logger *slog.Logger
 }
@@ -72,11 +72,11 @@ func (s *Server) Stats() Stats {
 }
 
 // Serve accepts connections until the listener is closed, which is no error. Connections go on:
-// Drain ends them.
-func (s *Server) Serve(l *net.TCPListener) error {
+// Drain ends them. The listener is of TCP or a *sock.Listener.
+func (s *Server) Serve(l net.Listener) error {
 	backoff := time.Duration(0)
 	for {
-		nc, err := l.AcceptTCP()
+		nc, err := l.Accept()
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return nil
@@ -95,14 +95,28 @@ func (s *Server) Serve(l *net.TCPListener) error {
 	}
 }
 
-func (s *Server) start(nc *net.TCPConn) {
+func (s *Server) start(nc net.Conn) {
+	account, err := s.sessions.Connect(nc.RemoteAddr())
+	if err != nil {
+		turnAway(nc, err)
+		return
+	}
 	c := &conn{server: s, opened: time.Now()}
 	if err := s.conns.Prepare(&c.Conn, nc, c); err != nil {
 		_ = nc.Close()
+		account.Close()
 		return
 	}
 	c.session = s.sessions.New(c, wire.TextBare{})
+	c.session.Charge(account)
 	s.conns.Start(&c.Conn)
+}
+
+// turnAway closes a connection that is not let in. An empty socket takes these few bytes at once.
+func turnAway(nc net.Conn, err error) {
+	_ = nc.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = nc.Write(wire.TextBare{}.Error(nil, nil, parley.AsError(err)))
+	_ = nc.Close()
 }
 
 // Drain tells every client that the server goes away, lets what is in flight be answered, and

@@ -11,6 +11,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"parley"
+	"parley/quota"
 	"parley/session"
 	"parley/transport/sock"
 	"parley/wire"
@@ -37,6 +38,8 @@ type conn struct {
 	heard  atomic.Bool // something was read since the heartbeat looked
 	taking atomic.Bool // what was read is being carried out, and nothing more is read
 	missed int         // pings without an answer; the heartbeat's
+
+	dismissed atomic.Bool // told to go, and why
 
 	retry atomic.Int64 // ms after which to come back; set before the connection is drained
 	ended bool         // the close frame is queued; touched within Session.Append and Conclude alone
@@ -166,6 +169,12 @@ func (c *conn) WaitWritable() error {
 	return err
 }
 
+// Leave implements session.Conn: the session was told why it ends.
+func (c *conn) Leave() {
+	c.dismissed.Store(true)
+	c.Conn.Leave()
+}
+
 // tell says goodbye to a client before its connection is drained.
 func (c *conn) tell(e *parley.Error) {
 	c.retry.Store(e.Retry.Milliseconds())
@@ -181,6 +190,7 @@ func (c *conn) tell(e *parley.Error) {
 func (c *conn) End(ctx context.Context, err error) {
 	c.server.beats.remove(c)
 	if errors.Is(err, errTooBig) {
+		c.server.sessions.Quota.Count(quota.Frame)
 		c.session.Refuse(nil, parley.Errorf(parley.TooLarge, "a message has at most %d bytes", c.parser.limit))
 	}
 	last, ok := c.lastFrame(err)
@@ -211,6 +221,9 @@ func (c *conn) lastFrame(err error) ([]byte, bool) {
 		c.server.refused.Add(1)
 		c.server.config.Logger.Debug("a client was refused", "session", c.session.ID(), "err", err)
 		return closeFrame(fail.code, fail.reason), true
+	case errors.Is(err, session.ErrRefused), errors.Is(err, io.EOF) && c.dismissed.Load():
+		c.server.refused.Add(1)
+		return closeFrame(policyViolation, "the error frame in front of this says why"), true
 	case errors.Is(err, session.ErrEnd):
 		return closeFrame(normal, ""), true
 	case errors.Is(err, io.EOF) && c.Leaving():

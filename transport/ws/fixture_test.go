@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/flate"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -22,9 +23,11 @@ import (
 	"go.uber.org/goleak"
 
 	"parley"
+	"parley/internal/certtest"
 	"parley/internal/logtest"
 	"parley/room"
 	"parley/session"
+	"parley/transport/sock"
 	"parley/transport/ws"
 )
 
@@ -32,6 +35,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long anything may take that should take no time.
 const patience = 20 * time.Second
+
+// secure, if not nil, has fixtures speak TLS: tests of TestOverTLS run one by one.
+var secure *certtest.Authority
 
 // fixture is a server over a log in memory.
 type fixture struct {
@@ -60,7 +66,11 @@ func start(t testing.TB, limits parley.Limits, config ws.Config) *fixture {
 	if f.server, err = ws.NewServer(f.sessions, config); err != nil {
 		t.Fatal(err)
 	}
-	f.http = httptest.NewServer(f.server)
+	f.http = httptest.NewUnstartedServer(f.server)
+	if secure != nil {
+		f.http.Listener = sock.Listen(f.http.Listener.(*net.TCPListener), sock.ListenerConfig{TLS: secure.Server(), Logger: quiet})
+	}
+	f.http.Start()
 	t.Cleanup(func() {
 		drain, stop := context.WithTimeout(context.Background(), 100*time.Millisecond)
 		defer stop()
@@ -110,6 +120,9 @@ func (f *fixture) handshake(early []byte, headers ...string) (*peer, *http.Respo
 		f.t.Fatal(err)
 	}
 	f.t.Cleanup(func() { _ = conn.Close() })
+	if secure != nil {
+		conn = tls.Client(conn, secure.Client())
+	}
 	_ = conn.SetReadDeadline(time.Now().Add(patience))
 	p := &peer{t: f.t, conn: conn, in: bufio.NewReader(conn)}
 	request := "GET / HTTP/1.1\r\nHost: " + f.addr() + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +

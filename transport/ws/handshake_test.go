@@ -1,8 +1,12 @@
 package ws_test
 
 import (
+	"bufio"
+	"encoding/json"
+	"net"
 	"net/http"
 	"testing"
+	"time"
 
 	"parley"
 	"parley/transport/ws"
@@ -112,6 +116,11 @@ func TestHandshakeOfAnotherKindIsRefused(t *testing.T) {
 		"a short key":     {func(r *http.Request) { r.Header.Set("Sec-Websocket-Key", "x") }, http.StatusBadRequest},
 		"no version":      {func(r *http.Request) { r.Header.Del("Sec-Websocket-Version") }, http.StatusBadRequest},
 		"an old version":  {func(r *http.Request) { r.Header.Set("Sec-Websocket-Version", "8") }, http.StatusUpgradeRequired},
+		"two keys":        {func(r *http.Request) { r.Header.Add("Sec-Websocket-Key", "dGhlIHNhbXBsZSBub25jZQ==") }, http.StatusBadRequest},
+		"no base64":       {func(r *http.Request) { r.Header.Set("Sec-Websocket-Key", "!!!!!!!!!!!!!!!!!!!!!!==") }, http.StatusBadRequest},
+		"a key too long":  {func(r *http.Request) { r.Header.Set("Sec-Websocket-Key", "AAAAAAAAAAAAAAAAAAAAAAAA") }, http.StatusBadRequest},
+		"bad extensions":  {func(r *http.Request) { r.Header.Set("Sec-Websocket-Extensions", "=;,") }, http.StatusBadRequest},
+		"a foreign page":  {func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") }, http.StatusForbidden},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := http.NewRequest(http.MethodGet, f.http.URL, nil)
@@ -127,12 +136,61 @@ func TestHandshakeOfAnotherKindIsRefused(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_ = resp.Body.Close()
+			defer func() { _ = resp.Body.Close() }()
 			if resp.StatusCode != c.want {
 				t.Errorf("%s, want %d", resp.Status, c.want)
 			}
+			checkProblem(t, resp)
 		})
 	}
+}
+
+// checkProblem sees that a refusal is one as all of HTTP has them, and what it says is right instead.
+func checkProblem(t *testing.T, resp *http.Response) {
+	t.Helper()
+	var p struct {
+		Type, Title, Detail string
+		Code                parley.Code
+		Status              int
+	}
+	err := json.NewDecoder(resp.Body).Decode(&p)
+	if err != nil || p.Type == "" || p.Title == "" || p.Detail == "" || p.Code == "" || p.Status != resp.StatusCode {
+		t.Errorf("no problem: %+v, %v", p, err)
+	}
+	h := resp.Header
+	if h.Get("Content-Type") != "application/problem+json" || h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Vary") != "Origin" {
+		t.Errorf("headers %v", h)
+	}
+	if resp.StatusCode == http.StatusMethodNotAllowed && h.Get("Allow") != "GET" {
+		t.Errorf("Allow %q", h.Get("Allow"))
+	}
+	if resp.StatusCode == http.StatusUpgradeRequired && h.Get("Upgrade") != "websocket" && h.Get("Sec-Websocket-Version") != "13" {
+		t.Errorf("it does not say what is spoken: %v", h)
+	}
+}
+
+// Tokens stand in lists, in letters of any size.
+func TestHandshakeInOtherWords(t *testing.T) {
+	f := startDefault(t)
+	conn, err := net.Dial("tcp", f.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	p := &peer{t: t, conn: conn, in: bufio.NewReader(conn)}
+	p.write([]byte("GET / HTTP/1.1\r\nhost: x\r\nupgrade: h2c, WebSocket\r\nConnection: keep-alive\r\nconnection: UPGRADE\r\n" +
+		"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n"))
+	resp, err := http.ReadResponse(p.in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if got := resp.Header.Get("Sec-Websocket-Accept"); resp.StatusCode != http.StatusSwitchingProtocols || got != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
+		t.Fatalf("%s, accepted by %q", resp.Status, got)
+	}
+	p.write(text(pingOp))
+	p.want(pongOp)
 }
 
 // What a client writes without waiting for the handshake's answer is not lost.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"regexp"
 	"strings"
@@ -103,6 +102,9 @@ func TestControlFramesNeverTearMessages(t *testing.T) {
 	f := start(t, parley.DefaultLimits(), ws.Config{Ping: 40 * time.Millisecond})
 	reader, _ := f.dial(deflateOffer)
 	reader.write(text(`{"op":"join","room":"r","ref":1}`))
+	for !strings.HasPrefix(reader.read(), `text {"op":"joined"`) { // before the first message
+		continue
+	}
 	writer, _ := f.dial()
 	const messages = 300
 	body := strings.Repeat("long ", 10_000)
@@ -129,7 +131,7 @@ func TestControlFramesNeverTearMessages(t *testing.T) {
 			seen++
 		case strings.HasPrefix(got, "ping "):
 			reader.write(frame(fin|opPong, ""))
-		case got != "pong p" && !strings.HasPrefix(got, `text {"op":"joined"`):
+		case got != "pong p":
 			t.Fatalf("%.300s", got)
 		}
 	}
@@ -168,7 +170,7 @@ func TestDrainSaysGoodbye(t *testing.T) {
 func TestDrainCutsThoseWhoDoNotRead(t *testing.T) {
 	f := startDefault(t)
 	p, _ := f.dial()
-	_ = p.conn.(*net.TCPConn).SetReadBuffer(1024)
+	_ = tcpOf(p.conn).SetReadBuffer(1024)
 	_ = p.conn.SetWriteDeadline(time.Now().Add(time.Second))
 	for flood := bytes.Repeat(ping("x"), 10_000); ; {
 		if _, err := p.conn.Write(flood); err != nil {
@@ -200,7 +202,7 @@ func TestHalfClosedClientIsAnswered(t *testing.T) {
 	f := startDefault(t)
 	p, _ := f.dial()
 	p.write(text(`{"op":"send","room":"r","body":"hi","ref":1}`))
-	if err := p.conn.(*net.TCPConn).CloseWrite(); err != nil {
+	if err := p.conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
 	p.want(`text {"op":"ack","ref":1`, "end")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,6 +45,7 @@ type Server struct {
 	stop       context.CancelFunc // of the heartbeat
 	background sync.WaitGroup
 	draining   atomic.Bool
+	origins    atomic.Pointer[[]string] // allowed; the list does not change
 
 	foreign, refused, dead atomic.Int64
 }
@@ -56,10 +58,17 @@ func NewServer(sessions *session.Server, config Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{sessions: sessions, config: config, conns: conns, beats: newHeartbeat(config.Ping)}
+	s.SetOrigins(config.AllowedOrigins)
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
 	s.background.Go(func() { s.beats.run(ctx) })
 	return s, nil
+}
+
+// SetOrigins changes Config's AllowedOrigins while the server runs.
+func (s *Server) SetOrigins(allowed []string) {
+	allowed = slices.Clone(allowed)
+	s.origins.Store(&allowed)
 }
 
 // Stats are a server's counters since it began, and a gauge of now.

@@ -1,0 +1,673 @@
+package quota_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"parley"
+	"parley/quota"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var (
+	loopback = netip.MustParseAddr("127.0.0.1")
+	far      = netip.MustParseAddr("192.0.2.1")
+	other    = netip.MustParseAddr("192.0.2.2")
+)
+
+// none are limits without a limit of quota's.
+func none() parley.Limits {
+	return parley.Limits{Message: 1 << 10, Frame: 1 << 12, Inflight: 1, Rooms: 1, Page: 100}
+}
+
+func newQuota(t *testing.T, change func(*parley.Limits)) *quota.Quota {
+	t.Helper()
+	l := none()
+	change(&l)
+	q, err := quota.New(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+func apply(t *testing.T, q *quota.Quota, l parley.Limits) {
+	t.Helper()
+	apply, err := q.Prepare(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply()
+}
+
+func connect(t *testing.T, q *quota.Quota, addr netip.Addr) *quota.Account {
+	t.Helper()
+	a, err := q.Connect(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(a.Close)
+	return a
+}
+
+// login connects a user who has shown a credential.
+func login(t *testing.T, q *quota.Quota, addr netip.Addr, user string) *quota.Account {
+	t.Helper()
+	a := connect(t, q, addr)
+	if err := a.Login(user, true); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// refused checks an error and what was counted; retry: it says when to come back.
+func refused(t *testing.T, q *quota.Quota, err error, code parley.Code, limit quota.Limit, retry bool) {
+	t.Helper()
+	var e *parley.Error
+	if !errors.As(err, &e) || e.Code != code || (e.Retry > 0) != retry || e.Message == "" {
+		t.Errorf("got %+v, want %s, retry %v", err, code, retry)
+	}
+	if q.Met()[limit] == 0 {
+		t.Errorf("%s is not counted", limit)
+	}
+}
+
+func TestConnectionsAreCountedAndGivenBack(t *testing.T) {
+	t.Parallel()
+	q := newQuota(t, func(l *parley.Limits) { l.Connections, l.ConnectionsPerAddress = 3, 2 })
+	a, _ := connect(t, q, far), connect(t, q, far)
+	_, err := q.Connect(far)
+	refused(t, q, err, parley.RateLimited, quota.ConnectionsPerAddress, true)
+	connect(t, q, other)
+	_, err = q.Connect(loopback)
+	refused(t, q, err, parley.Unavailable, quota.Connections, true)
+	a.Close()
+	a.Close()
+	connect(t, q, far)
+	_, err = q.Connect(other)
+	refused(t, q, err, parley.Unavailable, quota.Connections, true)
+}
+
+func TestAnIPv6ClientIsItsNetwork(t *testing.T) {
+	t.Parallel()
+	q := newQuota(t, func(l *parley.Limits) { l.ConnectionsPerAddress = 1 })
+	connect(t, q, netip.MustParseAddr("2001:db8:0:1::1"))
+	_, err := q.Connect(netip.MustParseAddr("2001:db8:0:1:ffff::2"))
+	refused(t, q, err, parley.RateLimited, quota.ConnectionsPerAddress, true)
+	connect(t, q, netip.MustParseAddr("2001:db8:0:2::1"))
+	connect(t, q, far)
+	_, err = q.Connect(netip.MustParseAddr("::ffff:192.0.2.1"))
+	refused(t, q, err, parley.RateLimited, quota.ConnectionsPerAddress, true)
+}
+
+// limited is every limit that this machine's own clients are let alone by.
+func limited(l *parley.Limits) {
+	l.ConnectionsPerAddress, l.ConnectionsPerUser, l.ConnectsPerSecond = 1, 1, 1
+	l.SendsPerSecond, l.UserSendsPerSecond, l.JoinsPerSecond, l.HistoryPerSecond = 1, 1, 1, 1
+}
+
+func TestThisMachinesClientsAreLetAlone(t *testing.T) {
+	t.Parallel()
+	for _, addr := range []string{"127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"} {
+		q := newQuota(t, limited)
+		for range 50 {
+			a := login(t, q, netip.MustParseAddr(addr), "ada")
+			for range 10 {
+				if err := errors.Join(a.Send("r", false), a.Join("r"), a.Read()); err != nil {
+					t.Fatalf("%s: %v", addr, err)
+				}
+			}
+		}
+	}
+	q := newQuota(t, func(l *parley.Limits) { limited(l); l.Loopback = true })
+	connect(t, q, loopback)
+	_, err := q.Connect(loopback)
+	refused(t, q, err, parley.RateLimited, quota.ConnectionsPerAddress, true)
+}
+
+func TestRatesOfASession(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		limit quota.Limit
+		set   func(*parley.Limits)
+		act   func(*quota.Account) error
+	}{
+		"sends":   {quota.Sends, func(l *parley.Limits) { l.SendsPerSecond, l.SendsBurst = 2, 10 }, func(a *quota.Account) error { return a.Send("r", true) }},
+		"joins":   {quota.Joins, func(l *parley.Limits) { l.JoinsPerSecond = 2 }, func(a *quota.Account) error { return a.Join("r") }},
+		"history": {quota.History, func(l *parley.Limits) { l.HistoryPerSecond = 2 }, (*quota.Account).Read},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				q := newQuota(t, tt.set)
+				a, b := connect(t, q, far), connect(t, q, far)
+				for range 10 { // the burst, or five seconds' worth
+					if err := tt.act(a); err != nil {
+						t.Fatal(err)
+					}
+				}
+				err := tt.act(a)
+				refused(t, q, err, parley.RateLimited, tt.limit, true)
+				if retry := parley.AsError(err).Retry; retry > 500*time.Millisecond {
+					t.Errorf("comes back after %v, though half a second is enough", retry)
+				}
+				if err := tt.act(b); err != nil {
+					t.Errorf("another session: %v", err)
+				}
+				time.Sleep(parley.AsError(err).Retry)
+				if err := tt.act(a); err != nil {
+					t.Errorf("after the retry that it was told: %v", err)
+				}
+				if err := tt.act(a); err == nil {
+					t.Error("one token was two")
+				}
+			})
+		})
+	}
+}
+
+func TestSendsOfAUserAreThoseOfAllSessions(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQuota(t, func(l *parley.Limits) { l.UserSendsPerSecond, l.UserSendsBurst = 1, 4 })
+		a, b, bob := login(t, q, far, "ada"), login(t, q, other, "ada"), login(t, q, far, "bob")
+		for range 2 {
+			if err := errors.Join(a.Send("r", false), b.Send("r", false)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		refused(t, q, a.Send("r", false), parley.RateLimited, quota.UserSends, true)
+		refused(t, q, b.Send("r", false), parley.RateLimited, quota.UserSends, true)
+		if err := bob.Send("r", false); err != nil {
+			t.Error(err)
+		}
+		a.Close()
+		again := login(t, q, far, "ada")
+		refused(t, q, again.Send("r", false), parley.RateLimited, quota.UserSends, true)
+		time.Sleep(time.Second)
+		if err := again.Send("r", false); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Who has shown no credential is their address, whatever they call themselves; on this machine names
+// are believed.
+func TestNamesAreNoWayAroundALimit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQuota(t, func(l *parley.Limits) { l.UserSendsPerSecond, l.UserSendsBurst, l.Loopback = 1, 1, true })
+		a := connect(t, q, far)
+		if err := errors.Join(a.Login("ada", false), a.Send("r", false), a.Login("eve", false)); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, q, a.Send("r", false), parley.RateLimited, quota.UserSends, true)
+		known := login(t, q, far, "ada")
+		if err := known.Send("r", false); err != nil {
+			t.Errorf("who can show who they are is another: %v", err)
+		}
+		b := connect(t, q, loopback)
+		if err := errors.Join(b.Login("ada", false), b.Send("r", false), b.Login("eve", false), b.Send("r", false)); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestConnectionsOfAUser(t *testing.T) {
+	t.Parallel()
+	q := newQuota(t, func(l *parley.Limits) { l.ConnectionsPerUser = 2 })
+	login(t, q, far, "ada")
+	a := login(t, q, other, "ada")
+	b := login(t, q, far, "bob")
+	refused(t, q, b.Login("ada", true), parley.RateLimited, quota.ConnectionsPerUser, true)
+	if err := a.Login("ada", true); err != nil {
+		t.Errorf("who logs in again is who they are: %v", err)
+	}
+	if err := errors.Join(a.Login("eve", true), b.Login("ada", true)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNewConnectionsOfAnAddress(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQuota(t, func(l *parley.Limits) { l.ConnectsPerSecond = 2 })
+		for range 10 {
+			connect(t, q, far).Close()
+		}
+		_, err := q.Connect(far)
+		refused(t, q, err, parley.RateLimited, quota.Connects, true)
+		connect(t, q, other)
+		time.Sleep(parley.AsError(err).Retry)
+		connect(t, q, far)
+	})
+}
+
+func TestRefusedLogins(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQuota(t, func(l *parley.Limits) { l.RefusedLoginsPerSecond = 1 })
+		a, b := connect(t, q, far), q.Visit(far)
+		for range 5 {
+			if err := a.MayLogin(); err != nil {
+				t.Fatal(err)
+			}
+			a.LoginRefused()
+		}
+		for range 100 { // those that are not looked at do not count
+			refused(t, q, b.MayLogin(), parley.RateLimited, quota.RefusedLogins, true)
+		}
+		if err := connect(t, q, other).MayLogin(); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Second)
+		for range 100 { // those that are good do not count either
+			if err := b.MayLogin(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+func TestRequestsShareARate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQuota(t, func(l *parley.Limits) { l.SendsPerSecond, l.SendsBurst = 1, 3 })
+		request := func(user string) error {
+			a := q.Visit(far)
+			if user != "" {
+				if err := a.Login(user, true); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return a.Send("r", false)
+		}
+		for range 3 {
+			if err := errors.Join(request(""), request("ada")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		refused(t, q, request(""), parley.RateLimited, quota.Sends, true)
+		refused(t, q, request("ada"), parley.RateLimited, quota.Sends, true)
+		if err := request("bob"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestSlowMode(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQuota(t, func(l *parley.Limits) {
+			l.Slow = []parley.Slow{{Rooms: "news.urgent", Every: time.Second}, {Rooms: "news.*", Every: 5 * time.Second}}
+		})
+		a, b, bob := login(t, q, far, "ada"), login(t, q, loopback, "ada"), login(t, q, far, "bob")
+		if err := errors.Join(a.Send("news.eu", false), bob.Send("news.eu", false), b.Send("news.us", false), a.Send("lobby", false)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		err := b.Send("news.eu", false)
+		refused(t, q, err, parley.RateLimited, quota.SlowMode, true)
+		if retry := parley.AsError(err).Retry; retry != 3*time.Second {
+			t.Errorf("comes back after %v, want 3s", retry)
+		}
+		for range 10 {
+			if err := errors.Join(a.Send("lobby", false), a.Send("news.eu", true)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(3 * time.Second)
+		if err := errors.Join(b.Send("news.eu", false), a.Send("news.urgent", false)); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Second)
+		if err := a.Send("news.urgent", false); err != nil {
+			t.Errorf("the first pattern that fits counts: %v", err)
+		}
+	})
+}
+
+func TestSignalsBeyondTheLimitAreDroppedAndThatIsSaidAtTimes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQuota(t, func(l *parley.Limits) { l.SignalsPerSecond = 10 })
+		a := connect(t, q, loopback) // on this machine too
+		taken, told := 0, 0
+		for range 500 {
+			ok, err := a.Signal()
+			if ok {
+				taken++
+			}
+			if err != nil {
+				refused(t, q, err, parley.RateLimited, quota.Signals, true)
+				told++
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if taken < 95 || taken > 101 { // 50 at once, and 10 in each of 5 seconds
+			t.Errorf("%d signals were taken", taken)
+		}
+		if told < 3 || told > 5 {
+			t.Errorf("that was said %d times", told)
+		}
+		if dropped := q.Met()[quota.Signals]; dropped != int64(500-taken) {
+			t.Errorf("%d are counted, %d were dropped", dropped, 500-taken)
+		}
+	})
+}
+
+func TestLimitsChangeForThoseWhoAreHere(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQuota(t, func(*parley.Limits) {})
+		a := login(t, q, far, "ada")
+		for range 100 {
+			if err := a.Send("news", false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l := none()
+		l.SendsPerSecond, l.SendsBurst, l.Slow = 1, 2, []parley.Slow{{Rooms: "**", Every: time.Minute}}
+		apply(t, q, l)
+		if err := a.Send("news", false); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, q, a.Send("news", false), parley.RateLimited, quota.SlowMode, true)
+		l.Slow[0].Rooms = "a..b"
+		if _, err := q.Prepare(l); err == nil || !strings.Contains(err.Error(), "slow[0]") {
+			t.Errorf("a pattern that is none: %v", err)
+		}
+		refused(t, q, a.Send("news", false), parley.RateLimited, quota.Sends, true)
+		l.Slow, l.SendsPerSecond, l.SendsBurst = nil, 1000, 1000
+		apply(t, q, l)
+		if err := errors.Join(a.Send("news", false)); err == nil {
+			t.Error("a bucket that grows is not full at once")
+		}
+		time.Sleep(time.Second)
+		for range 1000 {
+			if err := a.Send("news", false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		refused(t, q, a.Send("news", false), parley.RateLimited, quota.Sends, true)
+	})
+}
+
+func TestWhoIsRefusedAgainAndAgainIsReadSlower(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := connect(t, newQuota(t, func(*parley.Limits) {}), loopback)
+		began := time.Now()
+		for range 100 {
+			if err := a.Calm(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("a hundred refusals cost %v", took)
+		}
+		for range 100 {
+			if err := a.Calm(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(began); took < 3*time.Second || took > 12*time.Second {
+			t.Errorf("a hundred more cost %v", took)
+		}
+		for range 10 {
+			_ = a.Calm(t.Context())
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 3 {
+			if err := a.Calm(ctx); err != nil {
+				return
+			}
+		}
+		t.Error("it is held back though it has been told to end")
+	})
+}
+
+func TestPagesAreCut(t *testing.T) {
+	t.Parallel()
+	q := newQuota(t, func(l *parley.Limits) { l.Page = 20 })
+	a := connect(t, q, loopback)
+	if a.Page(20) != 20 || q.Met()[quota.Page] != 0 || a.Page(1000) != 20 || q.Met()[quota.Page] != 1 {
+		t.Error("a page has not its size")
+	}
+}
+
+func TestNoQuotaNoLimit(t *testing.T) {
+	t.Parallel()
+	var q *quota.Quota
+	a, err := q.Connect(far)
+	if a != nil || err != nil || q.Visit(far) != nil {
+		t.Fatal(a, err)
+	}
+	ok, err := a.Signal()
+	if err := errors.Join(err, a.Login("ada", true), a.MayLogin(), a.Send("r", false), a.Join("r"), a.Read(), a.Calm(t.Context())); err != nil || !ok || a.Page(7) != 7 {
+		t.Error(err, ok)
+	}
+	a.LoginRefused()
+	a.Close()
+	q.Count(quota.Frame)
+}
+
+// listed is a log's rooms.
+type listed struct {
+	mu    sync.Mutex
+	names []string
+	err   error
+	asked int
+}
+
+func (l *listed) list(context.Context) ([]string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asked++
+	return append([]string(nil), l.names...), l.err
+}
+
+func (l *listed) set(names ...string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.names = names
+}
+
+// running runs a quota that knows the rooms of l, within a bubble.
+func running(t *testing.T, q *quota.Quota, l *listed) {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- q.Run(ctx, l.list) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	synctest.Wait()
+}
+
+func TestRoomsAUserMakes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQuota(t, func(l *parley.Limits) { l.RoomsPerUser, l.RoomsInAll = 3, 6 })
+		l := &listed{names: []string{"old"}}
+		running(t, q, l)
+		ada, bob := login(t, q, far, "ada"), login(t, q, loopback, "bob")
+		if err := errors.Join(ada.Send("old", false), ada.Send("a1", false), ada.Join("a1"), ada.Join("a2"), bob.Send("a2", false), ada.Send("a3", false)); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, q, ada.Send("a4", false), parley.Conflict, quota.RoomsPerUser, false)
+		refused(t, q, ada.Join("a4"), parley.Conflict, quota.RoomsPerUser, false)
+		ada.Close()
+		ada = login(t, q, other, "ada")
+		refused(t, q, ada.Join("a4"), parley.Conflict, quota.RoomsPerUser, false)
+		if err := errors.Join(bob.Send("b1", false), bob.Send("b2", false)); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, q, bob.Send("b3", false), parley.Conflict, quota.Rooms, false)
+		if err := errors.Join(ada.Send("b1", false), bob.Join("a3"), ada.Send("old", false)); err != nil {
+			t.Errorf("rooms that there are: %v", err)
+		}
+
+		l.set("old", "a1", "b1", "b2", "elsewhere") // a2 and a3 are gone
+		made := false
+		for i := 0; i < 5 && !made; i++ { // who is refused has the list looked up, at times
+			made = ada.Join("a4") == nil
+			time.Sleep(time.Minute)
+		}
+		if err := bob.Send("elsewhere", false); err != nil || !made {
+			t.Error(err, made)
+		}
+		refused(t, q, ada.Send("a6", false), parley.Conflict, quota.Rooms, false)
+	})
+}
+
+func TestListOfRoomsIsLookedUpSeldom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQuota(t, func(l *parley.Limits) { l.RoomsPerUser = 1 })
+		l := &listed{names: []string{"first"}}
+		a := connect(t, q, far)
+		running(t, q, l)
+		if err := a.Join("mine"); err != nil {
+			t.Fatal(err)
+		}
+		l.set("first", "mine")
+		for i := range 60_000 {
+			if err := a.Join(fmt.Sprint("r", i)); err == nil {
+				t.Fatal("a second room")
+			}
+			time.Sleep(time.Millisecond)
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.asked < 2 || l.asked > 8 {
+			t.Errorf("looked up %d times in a minute", l.asked)
+		}
+	})
+}
+
+func TestNobodyIsRefusedForRoomsWhileTheyAreNotKnown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQuota(t, func(l *parley.Limits) { l.RoomsInAll = 2 })
+		l := &listed{err: errors.New("the log is busy")}
+		running(t, q, l)
+		a := connect(t, q, far)
+		for i := range 5 {
+			if err := a.Send(fmt.Sprint("r", i), false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l.mu.Lock()
+		l.names, l.err = []string{"r0", "r1", "r2", "r3", "r4"}, nil
+		l.mu.Unlock()
+		time.Sleep(time.Minute)
+		if err := a.Send("r0", false); err != nil {
+			t.Error(err)
+		}
+		refused(t, q, a.Send("r5", false), parley.Conflict, quota.Rooms, false)
+	})
+}
+
+// Very many users, addresses and rooms in slow mode are not all remembered.
+func TestMemoryIsBounded(t *testing.T) {
+	t.Parallel()
+	q := newQuota(t, func(l *parley.Limits) {
+		l.SendsPerSecond, l.UserSendsPerSecond, l.ConnectionsPerUser = 1, 1, 1
+		l.Slow = []parley.Slow{{Rooms: "**", Every: time.Hour}}
+	})
+	keep := login(t, q, far, "ada")
+	for i := range 300_000 {
+		a := q.Visit(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))
+		if err := errors.Join(a.Login(fmt.Sprint("user-", i), true), a.Send("r", false)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	parties, clocks := q.Remembered()
+	if parties > 70_000 || parties < 1000 || clocks > 140_000 || clocks < 1000 {
+		t.Errorf("%d parties and %d clocks are remembered", parties, clocks)
+	}
+	if err := keep.Send("r", false); err != nil {
+		t.Error(err)
+	}
+	if err := connect(t, q, other).Login("ada", true); err == nil {
+		t.Error("a user who is here was forgotten")
+	}
+}
+
+func TestManyAtOnce(t *testing.T) {
+	t.Parallel()
+	q := newQuota(t, func(l *parley.Limits) {
+		l.Connections, l.ConnectionsPerAddress, l.UserSendsPerSecond, l.UserSendsBurst = 64, 16, 1, 100
+	})
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	sent := 0
+	for i := range 32 {
+		wg.Go(func() {
+			for n := range 200 {
+				a, err := q.Connect(netip.AddrFrom4([4]byte{10, 0, 0, byte(i % 4)}))
+				if err != nil {
+					continue
+				}
+				if err := a.Login("ada", true); err != nil {
+					t.Error(err)
+				}
+				if a.Send(fmt.Sprint("r", n%3), false) == nil {
+					mu.Lock()
+					sent++
+					mu.Unlock()
+				}
+				a.Close()
+			}
+		})
+	}
+	wg.Wait()
+	if sent < 100 || sent > 160 { // and a second's worth for each second this took
+		t.Errorf("%d sends of a burst of 100", sent)
+	}
+	for range 16 { // all were given back
+		connect(t, q, netip.AddrFrom4([4]byte{10, 0, 0, 1}))
+	}
+}
+
+func BenchmarkSend(b *testing.B) {
+	for name, l := range map[string]parley.Limits{"none": none(), "defaults": parley.DefaultLimits(), "slow": parley.DefaultLimits()} {
+		b.Run(name, func(b *testing.B) {
+			if l.SendsPerSecond > 0 {
+				l.SendsPerSecond, l.SendsBurst, l.UserSendsPerSecond, l.UserSendsBurst = 1<<30, 1<<30, 1<<30, 1<<30
+			}
+			if name == "slow" {
+				l.Slow = []parley.Slow{{Rooms: "news.**", Every: time.Nanosecond}}
+			}
+			q, err := quota.New(l)
+			if err != nil {
+				b.Fatal(err)
+			}
+			a, err := q.Connect(far)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer a.Close()
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := a.Send("news.eu", false); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,201 @@
+package session
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"time"
+
+	"parley"
+	"parley/auth"
+	"parley/quota"
+	"parley/wire"
+)
+
+// The gate: every operation, whatever it came by, passes permit before anything is done about it.
+
+// rights are what the operations take in their room. One that is not here is not let through.
+var rights = map[wire.Kind]func(op *wire.Op) auth.Right{
+	wire.Hello:     none,
+	wire.Ping:      none,
+	wire.Leave:     none,
+	wire.Quit:      none,
+	wire.ListRooms: none, // it shows what one may see
+	wire.Join:      joining,
+	wire.Send:      takes(auth.Send),
+	wire.History:   takes(auth.History),
+	wire.Members:   takes(auth.Members),
+	wire.Signal:    takes(auth.Signal),
+	wire.Revoke:    takes(auth.Admin),
+}
+
+func none(*wire.Op) auth.Right { return 0 }
+
+func takes(r auth.Right) func(*wire.Op) auth.Right {
+	return func(*wire.Op) auth.Right { return r }
+}
+
+// joining is what a join takes: to be shown what was said before is a right of its own, and so is
+// to be shown who is there.
+func joining(op *wire.Op) auth.Right {
+	r := auth.Join
+	if op.Start.Replays() {
+		r |= auth.History
+	}
+	if op.Presence {
+		r |= auth.Members
+	}
+	return r
+}
+
+// permit says whether somebody may do op. The error is what the client is told.
+func (s *Server) permit(who *auth.Principal, op *wire.Op) error {
+	takes, ok := rights[op.Kind]
+	if !ok {
+		return parley.Errorf(parley.BadRequest, "no operation %q", op.Kind)
+	}
+	right, allowed := takes(op), false
+	switch right {
+	case 0:
+		allowed = true
+	case auth.Admin:
+		allowed = who.Grants.Everywhere(right) // what it does is not done in a room
+	default:
+		allowed = who.Grants.Allows(right, op.Room)
+	}
+	if allowed {
+		return nil
+	}
+	return denial(who, right, op.Room)
+}
+
+// denials say what somebody may not do.
+var denials = []struct {
+	right auth.Right
+	what  string
+}{
+	{auth.Join, "you may not join "},
+	{auth.History, "you may not read what was said in "},
+	{auth.Send, "you may not send in "},
+	{auth.Members, "you may not see who is in "},
+	{auth.Signal, "you may not signal in "},
+	{auth.Work, "you may not work in "},
+	{auth.Ask, "you may not ask in "},
+	{auth.Moderate, "you may not moderate "},
+}
+
+// denial is the answer to who lacks a right: who may do nothing at all must first say who it is.
+func denial(who *auth.Principal, right auth.Right, in string) error {
+	if who.Anonymous && len(who.Grants) == 0 {
+		return errNobody
+	}
+	for _, d := range denials {
+		if right&d.right != 0 && !who.Grants.Allows(d.right, in) {
+			return parley.Errorf(parley.Denied, "%s%s", d.what, in)
+		}
+	}
+	return parley.Errorf(parley.Denied, "you may not do that")
+}
+
+var errNobody = parley.Errorf(parley.Unauthorized, "say first who you are: a token is needed")
+
+// sees says whether a list of rooms shows a room to somebody.
+func sees(who *auth.Principal, room string) bool {
+	return who.Grants.Allows(auth.Join, room) || who.Grants.Allows(auth.History, room)
+}
+
+// closed says that somebody may do nothing: it has yet to say who it is.
+func closed(who *auth.Principal) bool { return who.Anonymous && len(who.Grants) == 0 }
+
+// anyone is who says nothing, where nobody has to.
+var anyone = &auth.Principal{Anonymous: true, Grants: auth.All()}
+
+// guarded says that grants are in force.
+func (s *Server) guarded() bool { return s.Auth != nil && s.Auth.On() }
+
+// anonymous is who has not said who it is.
+func (s *Server) anonymous() *auth.Principal {
+	if !s.guarded() {
+		return anyone
+	}
+	return s.Auth.Anonymous()
+}
+
+// Where grants are in force, a name that was only given bears a mark in front, which no user's has:
+// nobody can look like somebody who has proved it.
+const unproven = "~"
+
+// called gives the name somebody goes by that has proved none: given is what it calls itself.
+func (s *Server) called(given string) (string, error) {
+	if given == "" || !s.guarded() {
+		return given, nil
+	}
+	name, err := parley.ParseName(unproven + strings.TrimPrefix(given, unproven))
+	if err != nil {
+		return "", parley.Errorf(parley.BadRequest, "a name that is not proved has at most %d characters", parley.MaxUserName-len(unproven))
+	}
+	return name, nil
+}
+
+// gate lets an operation of the session's pass, or says why not.
+func (s *Session) gate(op *wire.Op) error {
+	who := s.principal()
+	if err := s.server.permit(who, op); err != nil {
+		s.server.refused(s.client(), op, err)
+		return err
+	}
+	return s.server.charge(s.account, who, op)
+}
+
+// MayJoin says whether the session may join a room, without a trace of the question.
+func (s *Session) MayJoin(name string) bool {
+	return s.server.permit(s.principal(), &wire.Op{Kind: wire.Join, Room: name}) == nil
+}
+
+// Caller is who makes a request.
+type Caller struct {
+	who  *auth.Principal
+	user string // "" = a guest's name, if it becomes a session
+	from netip.AddrPort
+
+	account *quota.Account
+}
+
+// Caller finds who makes a request from an address, by the credential it shows, or by the name it gives: "", or
+// one checked by ParseName.
+func (s *Server) Caller(ctx context.Context, from netip.AddrPort, credential, name string) (Caller, error) {
+	c := Caller{from: from, account: s.Quota.Visit(from.Addr())}
+	var err error
+	if c.who, err = s.login(ctx, c.account, credential); err != nil {
+		s.refused(c.client(), &wire.Op{Kind: wire.Hello}, err)
+		return c, err
+	}
+	if c.user = c.who.User; c.who.Anonymous {
+		if c.user, err = s.called(name); err != nil {
+			return c, err
+		}
+	}
+	return c, c.account.Login(c.user, !c.who.Anonymous)
+}
+
+// Permit says whether a caller may do what it asks for; the error is what it is told.
+func (s *Server) Permit(c Caller, op *wire.Op) error {
+	err := s.permit(c.who, op)
+	if err != nil {
+		s.refused(c.client(), op, err)
+	}
+	return err
+}
+
+// Administers says whether a caller is one who may see and do everything there is to administer.
+func (s *Server) Administers(c Caller) error {
+	return s.Permit(c, &wire.Op{Kind: wire.Revoke})
+}
+
+// lasts is how long somebody's word counts, from now on; ok is false where that has no end.
+func lasts(who *auth.Principal, now time.Time) (d time.Duration, ok bool) {
+	if who.Expires.IsZero() {
+		return 0, false
+	}
+	return max(0, who.Expires.Sub(now)), true
+}

@@ -1,0 +1,196 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"parley"
+	"parley/auth"
+	"parley/wire"
+)
+
+// Whom a session acts for, how long that counts, and how it ends when it counts no longer.
+
+// ErrRefused is returned by Do when the client was told that it is not let in: the transport
+// finishes the session and closes.
+var ErrRefused = errors.New("refused, and told why")
+
+// hello says who the client is: by a token, or by a name that is only given.
+func (s *Session) hello(ctx context.Context, op *wire.Op) error {
+	if err := s.identify(ctx, op); err != nil {
+		return err
+	}
+	w := wire.Welcome{User: s.user, Session: s.id, Limits: *s.server.Bounds()}
+	s.out.Reply(func(enc wire.Encoding, dst []byte) []byte { return enc.Welcome(dst, op.Ref, w) })
+	return nil
+}
+
+func (s *Session) identify(ctx context.Context, op *wire.Op) error {
+	was := s.principal()
+	who, err := was, error(nil)
+	if op.Token != "" {
+		who, err = s.server.login(ctx, s.account, op.Token)
+	}
+	switch {
+	case err == nil && closed(who):
+		err = errNobody
+		fallthrough
+	case err != nil && parley.AsError(err).Code == parley.Unauthorized:
+		s.server.refused(s.client(), op, err)
+		s.Refuse(op.Ref, err)
+		return ErrRefused
+	case err != nil:
+		return err
+	case who.Anonymous && op.Name != "":
+		name, err := s.server.called(op.Name)
+		if err == nil {
+			err = s.account.Login(name, false)
+		}
+		if err != nil {
+			return err
+		}
+		s.user = name
+	case !who.Anonymous && !was.Anonymous && was.User != who.User:
+		return parley.Errorf(parley.Conflict, "this session is %s's: connect again to be somebody else", was.User)
+	case !who.Anonymous:
+		if err := s.account.Login(who.User, true); err != nil {
+			return err
+		}
+		s.user = who.User
+	}
+	s.out.Rename(s.user, s.enc)
+	s.actFor(who)
+	return nil
+}
+
+// Be makes the session one of a caller's, who has been found before there was a session. It ends at once
+// if the caller has too many.
+func (s *Session) Be(c Caller) {
+	if c.user != "" {
+		s.user = c.user
+	}
+	s.out.Rename(s.user, s.enc)
+	s.actFor(c.who)
+	if err := s.account.Login(s.user, !c.who.Anonymous); err != nil {
+		s.dismiss(parley.AsError(err))
+	}
+}
+
+// principal is whom the session acts for.
+func (s *Session) principal() *auth.Principal {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.who
+}
+
+// actFor has the session act for somebody, as long as its word counts. Rooms it may not be in any
+// more are left.
+func (s *Session) actFor(who *auth.Principal) {
+	s.mu.Lock()
+	if s.who == who {
+		s.mu.Unlock()
+		return
+	}
+	s.who = who
+	if s.timer != nil {
+		s.timer.Stop()
+		s.timer = nil
+	}
+	if left, ends := lasts(who, time.Now()); ends {
+		s.timer = time.AfterFunc(left, func() { s.dismiss(errEnded) })
+	}
+	s.mu.Unlock()
+	s.granted(who)
+	s.expel()
+}
+
+var (
+	errEnded   = parley.Errorf(parley.Unauthorized, "your token has ended: connect again with a new one")
+	errRevoked = parley.Errorf(parley.Unauthorized, "your access has been revoked")
+	errSilent  = parley.Errorf(parley.Unauthorized, "nobody said who this is in time: a token is needed")
+)
+
+// dismiss tells the client why, and ends the session. Any goroutine may call it.
+func (s *Session) dismiss(e *parley.Error) {
+	s.ended.Store(e)
+	s.Refuse(nil, e)
+	s.conn.Leave()
+}
+
+// expel takes the session out of rooms that it may not be in any more. The client is told.
+func (s *Session) expel() {
+	s.mu.Lock()
+	kept := s.members[:0:0]
+	var gone []string
+	for _, m := range s.members {
+		if s.mayStay(m.Room(), m.Watches()) {
+			kept = append(kept, m)
+			continue
+		}
+		m.Leave()
+		gone = append(gone, m.Room())
+	}
+	s.members = kept
+	s.mu.Unlock()
+	for _, name := range gone {
+		s.out.Reply(func(enc wire.Encoding, dst []byte) []byte { return enc.Left(dst, nil, name) })
+		s.Refuse(nil, parley.Errorf(parley.Denied, "you may not be in %s any more", name))
+	}
+}
+
+// mayStay says whether the session may be in a room; s.mu is held.
+func (s *Session) mayStay(name string, watches bool) bool {
+	return s.server.permit(s.who, &wire.Op{Kind: wire.Join, Room: name, Presence: watches}) == nil
+}
+
+// register are the sessions whose right to be here may end.
+type register struct {
+	mu  sync.Mutex
+	all map[*Session]struct{}
+}
+
+func (r *register) add(s *Session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.all == nil {
+		r.all = make(map[*Session]struct{})
+	}
+	r.all[s] = struct{}{}
+}
+
+func (r *register) remove(s *Session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.all, s)
+}
+
+func (r *register) list() []*Session {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]*Session, 0, len(r.all))
+	for s := range r.all {
+		all = append(all, s)
+	}
+	return all
+}
+
+// Recheck holds every session against what is granted now, after a change of that: sessions of who
+// is revoked or not known any more end, others leave the rooms they may not be in.
+func (s *Server) Recheck() {
+	for _, ss := range s.sessions.list() {
+		ss.recheck()
+	}
+}
+
+func (s *Session) recheck() {
+	was := s.principal()
+	who, err := s.server.Auth.Renew(was)
+	switch {
+	case err != nil:
+		s.dismiss(errRevoked)
+	case who != was:
+		s.actFor(who)
+	}
+}
