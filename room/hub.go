@@ -156,6 +156,20 @@ func (h *Hub) Join(ctx context.Context, o *Outlet, j Joining) (*Member, error) {
 	return m, nil
 }
 
+// Begin works out the position that a start means now: behind the newest message where it is live.
+func (h *Hub) Begin(ctx context.Context, room string, s wire.Start) (after uint64, err error) {
+	r, err := h.acquire(ctx, room)
+	if err != nil {
+		return 0, err
+	}
+	defer h.release(r)
+	if !s.Replays() {
+		return r.lastSeq(), nil
+	}
+	after, _, err = h.startOf(ctx, r, s)
+	return after, err
+}
+
 // startOf works out the position a member starts behind, and whether what is not there behind it
 // is no gap: it was worked out to replay what is left, rather than asked for.
 func (h *Hub) startOf(ctx context.Context, r *Room, s wire.Start) (after uint64, exact bool, err error) {

@@ -22,6 +22,12 @@ var handlers = map[wire.Kind]func(*Session, context.Context, *wire.Op) error{
 	wire.Signal:    (*Session).signal,
 	wire.Ping:      (*Session).ping,
 	wire.Revoke:    (*Session).revoke,
+	wire.Take:      (*Session).take,
+	wire.Stop:      (*Session).stop,
+	wire.Done:      settles((*Session).done),
+	wire.Retry:     settles((*Session).settle),
+	wire.Fail:      settles((*Session).settle),
+	wire.Busy:      (*Session).busy,
 	wire.Quit:      func(*Session, context.Context, *wire.Op) error { return ErrEnd },
 }
 
@@ -62,9 +68,6 @@ func (s *Session) send(ctx context.Context, op *wire.Op) error {
 		return err
 	}
 	d.From, d.Session = s.user, s.id
-	if s.slots == nil {
-		s.slots = make(chan struct{}, s.server.Bounds().Inflight)
-	}
 	if err := s.slot(ctx); err != nil {
 		return err
 	}
@@ -88,6 +91,9 @@ func (s *Session) send(ctx context.Context, op *wire.Op) error {
 
 // slot takes a place among the sends in flight, or waits for one.
 func (s *Session) slot(ctx context.Context) error {
+	if s.slots == nil {
+		s.slots = make(chan struct{}, s.server.Bounds().Inflight)
+	}
 	select {
 	case s.slots <- struct{}{}:
 		return nil

@@ -130,10 +130,16 @@ func (s *Session) expel() {
 			continue
 		}
 		m.Leave()
+		s.unread(m.Room())
 		gone = append(gone, m.Room())
 	}
 	s.members = kept
+	banned := s.banWork()
 	s.mu.Unlock()
+	for _, t := range banned {
+		t.Leave()
+		s.Refuse(nil, parley.Errorf(parley.Denied, "you may not work in %s any more", t.room))
+	}
 	for _, name := range gone {
 		s.out.Reply(func(enc wire.Encoding, dst []byte) []byte { return enc.Left(dst, nil, name) })
 		s.Refuse(nil, parley.Errorf(parley.Denied, "you may not be in %s any more", name))

@@ -17,6 +17,7 @@ import (
 	"parley/room"
 	"parley/session"
 	"parley/wire"
+	"parley/work"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -24,15 +25,17 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func newServer(t *testing.T) *session.Server {
 	log := logtest.New(logtest.Options{})
 	hub := room.NewHub(log, room.Config{})
+	books := work.New(work.Config{Log: log, Journals: log, Rooms: hub})
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = hub.Run(ctx) })
+	wg.Go(func() { _ = books.Run(ctx) })
 	t.Cleanup(func() {
 		cancel()
 		wg.Wait()
 	})
 	return &session.Server{
-		Log: log, Hub: hub, Limits: parley.DefaultLimits(), Logger: slog.New(slog.DiscardHandler),
+		Log: log, Hub: hub, Work: books, Limits: parley.DefaultLimits(), Logger: slog.New(slog.DiscardHandler),
 	}
 }
 

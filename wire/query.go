@@ -13,6 +13,11 @@ var inQuery = map[Kind][]string{
 	History:   {"after", "before", "limit"},
 	Members:   nil,
 	ListRooms: {"after_room", "limit"},
+	Take:      {"group", "prefetch", "deadline", "tries", "after", "last", "since"},
+	Done:      {"job"},
+	Retry:     {"job", "delay", "reason"},
+	Fail:      {"job", "reason"},
+	Busy:      {"job", "deadline"},
 }
 
 // What stands in a frame as it is; anything else is a string there.
@@ -24,7 +29,7 @@ var (
 // literal says whether a field's value stands in the frame as it is.
 func literal(key, value string) bool {
 	switch key {
-	case "since", "after_room":
+	case "since", "after_room", "group", "job", "reason", "delay", "deadline":
 		return false
 	case "presence":
 		return boolean.MatchString(value)

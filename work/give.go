@@ -97,6 +97,13 @@ func (t *Taker) Change(prefetch, tries int, deadline time.Duration) {
 	t.group.wake()
 }
 
+// Holds is how many jobs the worker holds.
+func (t *Taker) Holds() int {
+	t.group.mu.Lock()
+	defer t.group.mu.Unlock()
+	return len(t.jobs)
+}
+
 // Stop ends the giving. What the worker holds stays its own.
 func (t *Taker) Stop() {
 	t.group.mu.Lock()

@@ -59,6 +59,9 @@ func (m *Manager) Reader(ctx context.Context, room, name string) (rd *Reader, po
 	return &Reader{r: r}, r.position, r.there, nil
 }
 
+// Name is the reader's name.
+func (rd *Reader) Name() string { return rd.r.key.name }
+
 // Done moves the reader to a position, if it is behind it. told is called with where it is once
 // that is durable, unless Done fails itself.
 func (rd *Reader) Done(ctx context.Context, position uint64, told Told) error {

@@ -34,6 +34,8 @@ type Memory struct {
 	rooms   map[string]*memoryRoom
 
 	journals map[string][]parley.Record
+	record   uint64 // seq of the newest record of all journals
+	recorded uint64 // that is durable
 
 	ids     map[idKey]idEntry
 	waiting []event // behind the watermark
@@ -191,7 +193,7 @@ func (l *Memory) settle() {
 	if l.held > 0 || l.failed != nil {
 		return
 	}
-	l.durable = l.seq
+	l.durable, l.recorded = l.seq, l.record
 	l.queue = append(l.queue, l.waiting...)
 	l.waiting = nil
 	l.tell()

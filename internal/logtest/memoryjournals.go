@@ -24,28 +24,28 @@ func (l *Memory) Write(_ context.Context, journal string, record []byte, done fu
 	if l.failed != nil {
 		return l.failed
 	}
-	l.seq++
-	l.journals[journal] = append(l.journals[journal], parley.Record{Seq: l.seq, Data: slices.Clone(record)})
+	l.record++
+	l.journals[journal] = append(l.journals[journal], parley.Record{Seq: l.record, Data: slices.Clone(record)})
 	l.waiting = append(l.waiting, event{
 		record:  true,
-		receipt: parley.Receipt{Seq: l.seq},
+		receipt: parley.Receipt{Seq: l.record},
 		done:    func(r parley.Receipt, err error) { done(r.Seq, err) },
 	})
 	l.settle()
 	return nil
 }
 
-// recorded gives the journal's durable records. l.mu is held.
-func (l *Memory) recorded(journal string) []parley.Record {
+// left gives the journal's durable records. l.mu is held.
+func (l *Memory) left(journal string) []parley.Record {
 	all := l.journals[journal]
-	return all[:sort.Search(len(all), func(i int) bool { return all[i].Seq > l.durable })]
+	return all[:sort.Search(len(all), func(i int) bool { return all[i].Seq > l.recorded })]
 }
 
 // Records implements parley.Journals.
 func (l *Memory) Records(_ context.Context, journal string, after uint64, limit int) ([]parley.Record, bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	all := l.recorded(journal)
+	all := l.left(journal)
 	all = all[sort.Search(len(all), func(i int) bool { return all[i].Seq > after }):]
 	n := min(len(all), min(max(limit, 1), parley.MaxPage))
 	out := make([]parley.Record, n)
@@ -59,7 +59,7 @@ func (l *Memory) Records(_ context.Context, journal string, after uint64, limit 
 func (l *Memory) Newest(_ context.Context, journal string) (parley.Record, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	all := l.recorded(journal)
+	all := l.left(journal)
 	if len(all) == 0 {
 		return parley.Record{}, nil
 	}
@@ -85,7 +85,7 @@ func (l *Memory) Journals(_ context.Context, prefix string) ([]string, error) {
 	defer l.mu.Unlock()
 	var names []string
 	for name := range l.journals {
-		if strings.HasPrefix(name, prefix) && len(l.recorded(name)) > 0 {
+		if strings.HasPrefix(name, prefix) && len(l.left(name)) > 0 {
 			names = append(names, name)
 		}
 	}

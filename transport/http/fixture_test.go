@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"parley/transport/http"
 	"parley/transport/sock"
 	"parley/transport/sse"
+	"parley/work"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -51,11 +53,15 @@ func serve(t *testing.T, config httpapi.Config) *fixture {
 	hub := room.NewHub(log, room.Config{Logger: logger})
 	ctx, cancel := context.WithCancel(context.Background())
 	stopped := make(chan struct{})
+	books := work.New(work.Config{Log: log, Journals: log, Rooms: hub, Logger: logger})
 	go func() {
 		defer close(stopped)
+		var running sync.WaitGroup
+		running.Go(func() { _ = books.Run(ctx) })
 		_ = hub.Run(ctx)
+		running.Wait()
 	}()
-	sessions := &session.Server{Log: log, Hub: hub, Limits: parley.DefaultLimits(), Logger: logger}
+	sessions := &session.Server{Log: log, Hub: hub, Work: books, Limits: parley.DefaultLimits(), Logger: logger}
 	events, err := sse.NewServer(sessions, sse.Config{Logger: logger})
 	if err != nil {
 		t.Fatal(err)
