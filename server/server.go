@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"parley/ask"
 	"parley/audit"
 	"parley/auth"
 	"parley/engine"
@@ -86,7 +87,7 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	}
 	stopCounting := running(func(ctx context.Context) { _ = limits.Run(ctx, hub.Names) })
 	defer stopCounting()
-	sessions := &session.Server{Log: log, Hub: hub, Work: books, Quota: limits, Logger: logger, Auth: authority, Audit: o.Audit}
+	sessions := &session.Server{Log: log, Hub: hub, Work: books, Desk: ask.New(), Quota: limits, Logger: logger, Auth: authority, Audit: o.Audit}
 	stopFollowing, err := follow(sessions)
 	if err != nil {
 		return err

@@ -28,6 +28,9 @@ var handlers = map[wire.Kind]func(*Session, context.Context, *wire.Op) error{
 	wire.Retry:     settles((*Session).settle),
 	wire.Fail:      settles((*Session).settle),
 	wire.Busy:      (*Session).busy,
+	wire.Ask:       (*Session).ask,
+	wire.Serve:     (*Session).serve,
+	wire.Answer:    (*Session).answer,
 	wire.Quit:      func(*Session, context.Context, *wire.Op) error { return ErrEnd },
 }
 

@@ -33,6 +33,9 @@ var rights = map[wire.Kind]func(op *wire.Op) auth.Right{
 	wire.Retry:     takes(auth.Work),
 	wire.Fail:      takes(auth.Work),
 	wire.Busy:      takes(auth.Work),
+	wire.Ask:       takes(auth.Ask),
+	wire.Serve:     takes(auth.Work),
+	wire.Answer:    takes(auth.Work),
 }
 
 func none(*wire.Op) auth.Right { return 0 }

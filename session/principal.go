@@ -136,9 +136,9 @@ func (s *Session) expel() {
 	s.members = kept
 	banned := s.banWork()
 	s.mu.Unlock()
-	for _, t := range banned {
-		t.Leave()
-		s.Refuse(nil, parley.Errorf(parley.Denied, "you may not work in %s any more", t.room))
+	for _, b := range banned {
+		b.end()
+		s.Refuse(nil, parley.Errorf(parley.Denied, "you may not work in %s any more", b.room))
 	}
 	for _, name := range gone {
 		s.out.Reply(func(enc wire.Encoding, dst []byte) []byte { return enc.Left(dst, nil, name) })

@@ -47,15 +47,23 @@ func (s *Server) store(ctx context.Context, from string, op *wire.Op) (id string
 
 // draft makes of a send what the log is given, but for who sends it.
 func (s *Server) draft(op *wire.Op) (parley.Draft, error) {
-	if most := s.Bounds().Message; len(op.Body) > most {
-		s.Quota.Count(quota.Message)
-		return parley.Draft{}, parley.Errorf(parley.TooLarge, "a body has at most %d bytes; this one has %d", most, len(op.Body))
+	if err := s.checkSize(op); err != nil {
+		return parley.Draft{}, err
 	}
 	d := parley.Draft{Room: op.Room, ID: op.ID, Retry: op.ID != "", Type: op.Type, Body: op.Body}
 	if d.ID == "" {
 		d.ID = ulid.Make().String()
 	}
 	return d, nil
+}
+
+// checkSize holds a body against its limit.
+func (s *Server) checkSize(op *wire.Op) error {
+	if most := s.Bounds().Message; len(op.Body) > most {
+		s.Quota.Count(quota.Message)
+		return parley.Errorf(parley.TooLarge, "a body has at most %d bytes; this one has %d", most, len(op.Body))
+	}
+	return nil
 }
 
 // Page gives the page that a history asks for.

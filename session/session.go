@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"parley"
+	"parley/ask"
 	"parley/audit"
 	"parley/auth"
 	"parley/quota"
@@ -26,6 +27,7 @@ type Server struct {
 	Log    parley.Log
 	Hub    *room.Hub
 	Work   *work.Manager
+	Desk   *ask.Desk
 	Limits parley.Limits // where there is no Quota
 	Logger *slog.Logger
 
@@ -67,6 +69,7 @@ type Session struct {
 
 	takings  []*taking  // the groups it takes from
 	readings []*reading // the rooms it is in as a reader
+	servings []*serving // the rooms whose questions come to it
 
 	ended atomic.Pointer[parley.Error] // why it was dismissed
 }

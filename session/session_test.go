@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"parley"
+	"parley/ask"
 	"parley/internal/logtest"
 	"parley/room"
 	"parley/session"
@@ -35,7 +36,7 @@ func newServer(t *testing.T) *session.Server {
 		wg.Wait()
 	})
 	return &session.Server{
-		Log: log, Hub: hub, Work: books, Limits: parley.DefaultLimits(), Logger: slog.New(slog.DiscardHandler),
+		Log: log, Hub: hub, Work: books, Desk: ask.New(), Limits: parley.DefaultLimits(), Logger: slog.New(slog.DiscardHandler),
 	}
 }
 

@@ -106,6 +106,9 @@ func (s *Session) mayWork(room string) bool {
 
 // stop ends what take has begun.
 func (s *Session) stop(_ context.Context, op *wire.Op) error {
+	if op.Group == "" {
+		return s.stopServing(op)
+	}
 	s.mu.Lock()
 	t := s.taking(op)
 	if t != nil {
@@ -236,14 +239,17 @@ func await(ctx context.Context, step func(work.Told) error) (seq uint64, err err
 // quitWork gives the jobs that the session holds to others, and lets its readers go.
 func (s *Session) quitWork() {
 	s.mu.Lock()
-	takings, readings := s.takings, s.readings
-	s.takings, s.readings = nil, nil
+	takings, readings, servings := s.takings, s.readings, s.servings
+	s.takings, s.readings, s.servings = nil, nil, nil
 	s.mu.Unlock()
 	for _, t := range takings {
 		t.Leave()
 	}
 	for _, r := range readings {
 		r.Close()
+	}
+	for _, one := range servings {
+		one.Leave()
 	}
 }
 
@@ -258,18 +264,33 @@ func (s *Session) unread(room string) {
 	}
 }
 
-// banWork takes the session out of the groups that it may not work in any more; s.mu is held. The
-// rooms are returned.
-func (s *Session) banWork() (gone []*taking) {
+// banned is what a session may not do any more.
+type banned struct {
+	room string
+	end  func()
+}
+
+// banWork takes the session out of the groups and away from the questions of rooms that it may not
+// work in any more; s.mu is held.
+func (s *Session) banWork() (gone []banned) {
 	kept := s.takings[:0:0]
 	for _, t := range s.takings {
 		if s.mayWork(t.room) {
 			kept = append(kept, t)
 		} else {
-			gone = append(gone, t)
+			gone = append(gone, banned{t.room, t.Leave})
 		}
 	}
 	s.takings = kept
+	served := s.servings[:0:0]
+	for _, one := range s.servings {
+		if s.mayWork(one.room) {
+			served = append(served, one)
+		} else {
+			gone = append(gone, banned{one.room, one.Leave})
+		}
+	}
+	s.servings = served
 	return gone
 }
 

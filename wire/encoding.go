@@ -35,6 +35,12 @@ type Encoding interface {
 	Stopped(dst, ref []byte, room, group string) []byte
 	Busy(dst, ref []byte, room, job string, deadline time.Duration) []byte
 
+	// What is asked and answered, and the answers to serve and ask.
+	Serving(dst, ref []byte, room string) []byte
+	Question(dst []byte, q *parley.Question) []byte
+	OneAnswer(dst, ref []byte, room string, a *parley.Answer) []byte
+	Answered(dst, ref []byte, room string, count int) []byte
+
 	Revoked(dst, ref []byte) []byte
 	Error(dst, ref []byte, e *parley.Error) []byte
 }

@@ -28,7 +28,7 @@ type Frame struct {
 	Members []MemberEntry `json:"members"` // members, joined, presence; may be fewer than Count
 	Joined  []MemberEntry `json:"joined"`  // presence
 	Left    []MemberEntry `json:"left"`    // presence
-	Count   int           `json:"count"`   // members, joined, presence
+	Count   int           `json:"count"`   // members, joined, presence, answered
 
 	User    string `json:"user"`    // welcome
 	Session string `json:"session"` // welcome
@@ -44,6 +44,9 @@ type Frame struct {
 	Job        string `json:"job"`         // job, busy
 	Tries      int    `json:"tries"`       // job
 	DeadlineMS int64  `json:"deadline_ms"` // job, busy
+
+	Question  string `json:"question"`   // question
+	TimeoutMS int64  `json:"timeout_ms"` // question
 
 	Code    parley.Code `json:"code"`     // error
 	Message string      `json:"message"`  // error
@@ -182,6 +185,9 @@ func AppendOp(dst []byte, op Op) []byte {
 		}
 		dst = append(dst, `,"body":`...)
 		dst = appendBody(dst, op.Type, op.Body)
+	}
+	if op.Kind == Ask || op.Kind == Answer {
+		dst = appendAsk(dst, &op)
 	}
 	if op.Kind == Signal {
 		dst = append(dst, `,"body":`...)

@@ -50,6 +50,9 @@ type opFields struct {
 	Job       string    `json:"job"`
 	Delay     string    `json:"delay"`
 	Reason    string    `json:"reason"`
+	Question  string    `json:"question"`
+	Most      int       `json:"most"`
+	Timeout   string    `json:"timeout"`
 	ID        string    `json:"id"`
 	Type      string    `json:"type"`
 	Body      string    `json:"body"`
@@ -67,6 +70,10 @@ func fieldsOf(op wire.Op) *opFields {
 		Reader: op.Reader, Seq: op.Seq, Group: op.Group, Prefetch: op.Prefetch, Tries: op.Tries, Job: op.Job, Reason: op.Reason,
 		User: op.User, Key: op.Key, Lift: op.Lift,
 	}
+	f.Question, f.Most = op.Question, op.Most
+	if op.Timeout != 0 {
+		f.Timeout = op.Timeout.String()
+	}
 	if op.Deadline != 0 {
 		f.Deadline = op.Deadline.String()
 	}
@@ -79,7 +86,7 @@ func fieldsOf(op wire.Op) *opFields {
 	if op.Kind == wire.Signal {
 		f.Body = string(op.Body)
 	}
-	if op.Kind == wire.Send {
+	if op.Kind == wire.Send || op.Kind == wire.Ask || op.Kind == wire.Answer {
 		f.Type = op.Type.String()
 		if op.Type == parley.Binary {
 			f.Body64 = op.Body
@@ -184,17 +191,24 @@ func answers() map[string][]byte {
 		"error":                         enc.Error(nil, ref("3"), parley.Errorf(parley.Denied, "you may not send in ops")),
 		"error of nobody, with a time to come back": enc.Error(nil, nil, away),
 		"error, a time below a millisecond":         enc.Error(nil, nil, wait),
-		"taking":                                    enc.Taking(nil, ref("1"), "squares", "g"),
-		"stopped":                                   enc.Stopped(nil, ref("9"), "squares", "g"),
-		"busy":                                      enc.Busy(nil, ref("6"), "squares", "g.813.1", 30*time.Second),
-		"job":                                       enc.Job(nil, job),
-		"gap":                                       enc.Gap(nil, "lobby", 100, 181),
-		"presence, one came":                        enc.Presence(nil, "lobby", wire.Presence{Joined: []string{"bob"}, Count: 2}),
-		"presence, a new name":                      enc.Presence(nil, "lobby", wire.Presence{Joined: []string{`b"b`}, Left: []string{"bob"}, Count: 2}),
-		"presence, all anew":                        enc.Presence(nil, "lobby", wire.Presence{Members: []string{"ada", "bob"}, Count: 2}),
-		"presence, too many for names":              enc.Presence(nil, "lobby", wire.Presence{Count: 201}),
-		"signal":                                    enc.Signal(nil, "lobby", "ada", []byte(`{"typing":true}`)),
-		"signal, any value":                         enc.Signal(nil, "lobby", `b"b`, []byte("null")),
+		"stopped serving":                           enc.Stopped(nil, ref("9"), "prices", ""),
+		"serving":                                   enc.Serving(nil, ref("2"), "prices"),
+		"question": enc.Question(nil, &parley.Question{
+			Room: "prices", ID: "4f.1", From: "ada", Timeout: 5 * time.Second, Body: []byte("apple"),
+		}),
+		"answer":                       enc.OneAnswer(nil, ref("1"), "prices", &parley.Answer{From: "bob", Type: parley.JSON, Body: []byte(`{"eur":1.20}`)}),
+		"answered":                     enc.Answered(nil, ref("1"), "prices", 1),
+		"taking":                       enc.Taking(nil, ref("1"), "squares", "g"),
+		"stopped":                      enc.Stopped(nil, ref("9"), "squares", "g"),
+		"busy":                         enc.Busy(nil, ref("6"), "squares", "g.813.1", 30*time.Second),
+		"job":                          enc.Job(nil, job),
+		"gap":                          enc.Gap(nil, "lobby", 100, 181),
+		"presence, one came":           enc.Presence(nil, "lobby", wire.Presence{Joined: []string{"bob"}, Count: 2}),
+		"presence, a new name":         enc.Presence(nil, "lobby", wire.Presence{Joined: []string{`b"b`}, Left: []string{"bob"}, Count: 2}),
+		"presence, all anew":           enc.Presence(nil, "lobby", wire.Presence{Members: []string{"ada", "bob"}, Count: 2}),
+		"presence, too many for names": enc.Presence(nil, "lobby", wire.Presence{Count: 201}),
+		"signal":                       enc.Signal(nil, "lobby", "ada", []byte(`{"typing":true}`)),
+		"signal, any value":            enc.Signal(nil, "lobby", `b"b`, []byte("null")),
 	}
 }
 

@@ -35,6 +35,10 @@ const (
 	Retry Kind = "retry"
 	Fail  Kind = "fail"
 	Busy  Kind = "busy"
+
+	Ask    Kind = "ask"
+	Serve  Kind = "serve"
+	Answer Kind = "answer"
 )
 
 // MaxRef is the longest ref, in bytes as written, that is echoed.
@@ -53,7 +57,7 @@ type Op struct {
 	Echo  *bool // join; nil = the encoding's default
 
 	ID   string      // send; "" = the server makes one
-	Type parley.Type // send
+	Type parley.Type // send, ask, answer
 
 	Presence bool // join; whether to tell who is there, comes and goes
 
@@ -67,16 +71,21 @@ type Op struct {
 	Reader string  // join, done; the durable reader whose position it is, "" = none
 	Seq    *uint64 // done of a reader
 
-	Group    string         // take, stop
+	Group    string         // take; stop, where "" is to serve no more
 	Prefetch int            // take; always set
 	Tries    int            // take; always set
 	Deadline time.Duration  // take, where it is always set; busy, where 0 = as long as before
 	Job      string         // done, retry, fail, busy
 	Delay    *time.Duration // retry; nil = the usual back-off
 	Reason   string         // retry, fail
-	User     string         // revoke; a user, or
-	Key      string         // the name of a key
-	Lift     bool           // revoke; take it back
+
+	Question string        // answer
+	Most     int           // ask; always set
+	Timeout  time.Duration // ask; always set
+
+	User string // revoke; a user, or
+	Key  string // the name of a key
+	Lift bool   // revoke; take it back
 }
 
 // Start is where a member's cursor begins; the zero Start is live, behind the newest message.
@@ -149,6 +158,9 @@ var parsers = [...]struct {
 	{Fail, parseFail},
 	{Take, parseTake},
 	{Stop, parseStop},
+	{Ask, parseAsk},
+	{Answer, parseAnswer},
+	{Serve, parseRoom},
 	{ListRooms, parseListRooms},
 	{Ping, func(*Op, *object) error { return nil }},
 	{Revoke, parseRevoke},
@@ -283,21 +295,13 @@ func parseSend(op *Op, obj *object) error {
 		}
 		op.ID = id
 	}
-	name, err := obj.str("type")
-	if err != nil {
-		return err
-	}
-	if op.Type, err = parley.ParseType(name); err != nil {
-		return err
-	}
-	op.Body, err = parseBody(op.Type, obj)
-	return err
+	return parseTyped(op, obj)
 }
 
 func parseBody(t parley.Type, obj *object) ([]byte, error) {
 	raw := obj.get("body")
 	if raw == nil {
-		return nil, parley.Errorf(parley.BadRequest, `a send needs a "body"`)
+		return nil, parley.Errorf(parley.BadRequest, `a "body" is missing`)
 	}
 	if t == parley.JSON {
 		return parseValue(raw)

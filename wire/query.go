@@ -18,6 +18,7 @@ var inQuery = map[Kind][]string{
 	Retry:     {"job", "delay", "reason"},
 	Fail:      {"job", "reason"},
 	Busy:      {"job", "deadline"},
+	Ask:       {"most", "timeout"},
 }
 
 // What stands in a frame as it is; anything else is a string there.
@@ -29,7 +30,7 @@ var (
 // literal says whether a field's value stands in the frame as it is.
 func literal(key, value string) bool {
 	switch key {
-	case "since", "after_room", "group", "job", "reason", "delay", "deadline":
+	case "since", "after_room", "group", "job", "reason", "delay", "deadline", "timeout":
 		return false
 	case "presence":
 		return boolean.MatchString(value)
@@ -44,6 +45,9 @@ func ParseQuery(kind Kind, room string, query url.Values) (Op, error) {
 	if kind != ListRooms {
 		frame = append(frame, `,"room":`...)
 		frame = appendString(frame, room)
+	}
+	if kind == Ask {
+		frame = append(frame, `,"body":"?"`...) // the request's own takes its place
 	}
 	for _, key := range inQuery[kind] {
 		values := query[key]

@@ -22,6 +22,9 @@ const (
 
 func parseTake(op *Op, obj *object) error {
 	err := parseStop(op, obj)
+	if err == nil && op.Group == "" {
+		err = parley.Errorf(parley.BadRequest, `a "group" is missing`)
+	}
 	if err == nil {
 		err = parseStart(op, obj)
 	}
@@ -50,9 +53,6 @@ func parseStop(op *Op, obj *object) (err error) {
 		return err
 	}
 	op.Group, err = obj.name("group")
-	if err == nil && op.Group == "" {
-		err = parley.Errorf(parley.BadRequest, `a "group" is missing`)
-	}
 	return err
 }
 
@@ -216,9 +216,14 @@ func (JSONLines) Taking(dst, ref []byte, room, group string) []byte {
 	return appendRoomGroup(open(dst, "taking", ref), room, group)
 }
 
-// Stopped appends the answer to a stop.
+// Stopped appends the answer to a stop; without a group it is of who served the room.
 func (JSONLines) Stopped(dst, ref []byte, room, group string) []byte {
-	return appendRoomGroup(open(dst, "stopped", ref), room, group)
+	dst = open(dst, "stopped", ref)
+	if group == "" {
+		dst = append(dst, `,"room":`...)
+		return append(appendString(dst, room), '}', '\n')
+	}
+	return appendRoomGroup(dst, room, group)
 }
 
 // Busy appends the answer to a busy: the time there is from now on.

@@ -119,6 +119,26 @@ func (e WS) Busy(dst, ref []byte, room, job string, deadline time.Duration) []by
 	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Busy(dst, ref, room, job, deadline) })
 }
 
+// Serving appends the answer to a serve.
+func (e WS) Serving(dst, ref []byte, room string) []byte {
+	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Serving(dst, ref, room) })
+}
+
+// Question appends what somebody asks.
+func (e WS) Question(dst []byte, q *parley.Question) []byte {
+	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Question(dst, q) })
+}
+
+// OneAnswer appends one answer to an ask.
+func (e WS) OneAnswer(dst, ref []byte, room string, a *parley.Answer) []byte {
+	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.OneAnswer(dst, ref, room, a) })
+}
+
+// Answered appends the end of an ask.
+func (e WS) Answered(dst, ref []byte, room string, count int) []byte {
+	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Answered(dst, ref, room, count) })
+}
+
 // Revoked appends the answer to a revoke.
 func (e WS) Revoked(dst, ref []byte) []byte {
 	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Revoked(dst, ref) })

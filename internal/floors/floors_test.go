@@ -35,6 +35,7 @@ var floors = map[string]int{
 	"client":            2,
 	"quota":             2,
 	"room":              2,
+	"ask":               1,
 	"work":              2,
 	"session":           3,
 	"transport/sock":    3,

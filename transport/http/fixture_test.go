@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"parley"
+	"parley/ask"
 	"parley/internal/certtest"
 	"parley/internal/logtest"
 	"parley/room"
@@ -36,6 +37,7 @@ var secure *certtest.Authority
 // fixture is a server on a log in memory.
 type fixture struct {
 	t    *testing.T
+	desk *ask.Desk
 	log  *logtest.Memory
 	web  *httpapi.Server
 	addr string
@@ -61,7 +63,7 @@ func serve(t *testing.T, config httpapi.Config) *fixture {
 		_ = hub.Run(ctx)
 		running.Wait()
 	}()
-	sessions := &session.Server{Log: log, Hub: hub, Work: books, Limits: parley.DefaultLimits(), Logger: logger}
+	sessions := &session.Server{Log: log, Hub: hub, Work: books, Desk: ask.New(), Limits: parley.DefaultLimits(), Logger: logger}
 	events, err := sse.NewServer(sessions, sse.Config{Logger: logger})
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +74,7 @@ func serve(t *testing.T, config httpapi.Config) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{t: t, log: log, web: web, addr: l.Addr().String(), listed: config.Origins, client: new(http.Transport)}
+	f := &fixture{t: t, log: log, desk: sessions.Desk, web: web, addr: l.Addr().String(), listed: config.Origins, client: new(http.Transport)}
 	f.listener = sock.Listen(l, sock.ListenerConfig{Logger: logger})
 	if secure != nil {
 		f.client.TLSClientConfig = secure.Client()
