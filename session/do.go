@@ -81,7 +81,7 @@ func (s *Session) send(ctx context.Context, op *wire.Op) error {
 		m.Sends()
 	}
 	ref, name := bytes.Clone(op.Ref), op.Room
-	err = s.server.Log.Append(ctx, d, func(r parley.Receipt, err error) {
+	err = s.server.put(ctx, op, d, func(r parley.Receipt, err error) {
 		if err != nil {
 			s.Refuse(ref, err)
 		} else {
