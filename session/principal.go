@@ -181,10 +181,16 @@ func (s *Session) expel() {
 			continue
 		}
 		m.Leave()
+		s.unread(m.Room())
 		gone = append(gone, m.Room())
 	}
 	s.members = kept
+	banned := s.banWork()
 	s.mu.Unlock()
+	for _, b := range banned {
+		b.end()
+		s.Refuse(nil, parley.Errorf(parley.Denied, "you may not work in %s any more", b.room))
+	}
 	for _, name := range gone {
 		s.out.Reply(func(enc wire.Encoding, dst []byte) []byte { return enc.Left(dst, nil, name) })
 		s.Refuse(nil, parley.Errorf(parley.Denied, "you may not be in %s any more", name))
