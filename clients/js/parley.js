@@ -139,6 +139,7 @@ const MAX_OWN_IDS = 4_096;
 const MAX_PREFETCH = 256;
 const MAX_REASON = 1_024; // bytes
 const MAX_WAITING = 1_024; // jobs or questions that are not begun
+const SAVED_WITHIN = 5_000; // a loop's end waits for its reader's position so long
 const ANSWER_LATE = 5_000; // what an ask's end may be late
 
 /** An error of the server's, or of this client: code is for programs, message for people. */
@@ -415,13 +416,15 @@ export class Room {
     return {
       next: () => {
         sub.dealtWith(given.splice(0));
-        return settled(sub.next().then((result) => {
-          if (!result.done) given.push(result.value.seq);
+        return settled(sub.next().then(async (result) => {
+          if (result.done) await sub.saved();
+          else given.push(result.value.seq);
           return result;
         }));
       },
       return: async () => {
         sub.stop();
+        await sub.saved();
         return { value: undefined, done: true };
       },
       [Symbol.asyncIterator]() { return this; },
@@ -889,7 +892,8 @@ class Subscription {
   #given = 0; // the last of all that they were given
   #dealt = 0; // all up to this one is dealt with
   #saved = 0; // and the server knows up to this one
-  #saving = false;
+  /** @type {Promise<void> | null} */
+  #saving = null;
 
   /** @type {number | null} the seq of the last message received, or where to go on */
   cursor;
@@ -927,7 +931,6 @@ class Subscription {
       this.#link.ask({ op: 'leave', room: this.room }, () => {});
     }
     clearTimeout(this.#timer);
-    if (this.#saving && this.#dealt > this.#saved) this.done(this.#dealt).catch(() => {}); // the client may be closed next
     this.#state = 'stopped';
     this.#fault = fault;
     this.#core.forget(this);
@@ -973,12 +976,14 @@ class Subscription {
     for (const seq of seqs) this.#out.delete(seq);
     // Another iterator may be at an older one.
     this.#dealt = this.#out.size > 0 ? Math.min(...this.#out) - 1 : this.#given;
-    if (!this.#saving) this.#save();
+    if (this.#dealt > this.#saved) this.#saving ??= this.#save();
   }
+
+  /** Resolves when the server knows where the reader is, or soon. */
+  async saved() { await (this.#saving && Promise.race([this.#saving, pause(SAVED_WITHIN)])); }
 
   /** Tells the server where the reader is, with one question at a time. */
   async #save() {
-    this.#saving = true;
     const wait = new Backoff();
     while (this.#dealt > this.#saved) {
       const seq = this.#dealt;
@@ -995,7 +1000,7 @@ class Subscription {
         await pause(wait.next(error));
       }
     }
-    this.#saving = false;
+    this.#saving = null;
   }
 
   /** @param {Frame} frame about this room */
@@ -1364,6 +1369,7 @@ class Work extends Duty {
     const control = new AbortController();
     this.#begun.add(control);
     const timer = this.#keep(frame, control);
+    listen(control.signal, 'abort', () => clearInterval(timer)); // whether or not the handler listens
     /** @type {Frame} */
     let outcome = { op: 'done', room, job };
     /** @type {Job | undefined} */
