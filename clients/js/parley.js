@@ -1217,19 +1217,16 @@ class Duty {
     this.#settle = { resolve, reject };
   }
 
-  /** How the frames that are for it are known. */
+  /** What tells its frames from others'. */
   get key() { return dutyKey(this.#begin); }
 
   get stopped() { return this.#state !== 'on'; }
 
-  /** @param {Frame} frame @param {Link} link by which it came @returns {Promise<void>} that never rejects */
-  async handle(frame, link) { void [frame, link]; }
+  /** Deals with one. @param {Frame} _frame @param {Link} _link by which it came @returns {Promise<void>} that never rejects */
+  async handle(_frame, _link) {}
 
-  /** Gives back what was not begun; whether it could. @param {Frame} frame @param {Link} link */
-  decline(frame, link) {
-    void [frame, link];
-    return true;
-  }
+  /** Gives back what was not begun; whether it could. @param {Frame} _frame @param {Link} _link */
+  decline(_frame, _link) { return true; }
 
   /** Ends what is being handled, as far as it listens. */
   abort() {}

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { createConnection, createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -21,6 +22,29 @@ function condition(check) {
   let resolve;
   const met = new Promise((yes) => { resolve = yes; });
   return { met, changed: () => { if (check()) resolve(); } };
+}
+
+/** A way to the server that can be cut: all connections on it end, without a word. */
+async function cuttable(t, server) {
+  const sockets = new Set();
+  const keep = (socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {}).on('close', () => sockets.delete(socket));
+  };
+  const proxy = createServer((near) => {
+    const far = createConnection(Number(new URL(server.url).port), '127.0.0.1');
+    for (const socket of [near, far]) keep(socket);
+    near.pipe(far).on('close', () => near.destroy());
+    far.pipe(near).on('close', () => far.destroy());
+  });
+  proxy.listen(0, '127.0.0.1');
+  await once(proxy, 'listening');
+  const cut = () => { for (const socket of sockets) socket.destroy(); };
+  t.after(() => {
+    cut();
+    proxy.close();
+  });
+  return { url: `http://127.0.0.1:${proxy.address().port}`, cut };
 }
 
 /** The jobs of a room that are left to a group. */
@@ -102,6 +126,31 @@ test('the server killed in the midst of the work: each job is done, and none is 
   await Promise.all(services.map((service) => service.stop()));
   assert.deepEqual(receipts.map(({ seq }) => done.get(seq)), receipts.map((_, i) => `order ${i}`));
   assert.deepEqual(await left(t, server, 'orders', 'billing'), []);
+});
+
+test('connections cut again and again under jobs: each job is done, and none is left', options, async (t) => {
+  const server = await parley(t);
+  if (!server) return;
+  const way = await cuttable(t, server);
+  const ada = client(t, server, 'ada');
+  const worker = client(t, way, 'worker');
+  const orders = ada.room('orders', { join: false });
+  const N = 400;
+  const receipts = await Promise.all(Array.from({ length: N }, (_, i) => orders.send(`order ${i}`)));
+  const done = new Map();
+  const lost = [];
+  const all = condition(() => done.size === N);
+  const service = worker.room('orders', { join: false }).work('g', (job) => {
+    done.set(job.seq, job.body);
+    if (done.size % 50 === 0) way.cut();
+    all.changed();
+  }, { parallel: 8, prefetch: 16, tries: 100 });
+  service.on('lost', ({ error }) => lost.push(error.code));
+  await all.met;
+  await service.stop();
+  assert.deepEqual(receipts.map(({ seq }) => done.get(seq)), receipts.map((_, i) => `order ${i}`));
+  assert.ok(lost.every((code) => code === 'conflict' || code === 'not_found'), `${lost}`); // done, and given out again meanwhile
+  assert.deepEqual(await left(t, server, 'orders', 'g'), []);
 });
 
 test('what a handler throws is tried again, or a dead letter; what is sent says when, for how long and in what order', options, async (t) => {
