@@ -13,6 +13,7 @@ import (
 	"parley"
 	"parley/audit"
 	"parley/auth"
+	"parley/hooks"
 	"parley/internal/settings"
 	"parley/transport/http"
 )
@@ -48,6 +49,9 @@ func (c *Config) findings() settings.Mistakes {
 	_, err := httpapi.ParseOrigins(c.Origins)
 	f.need(err == nil, "origins", "%s", saidOf(err))
 	f.limits(&c.Limits)
+	for _, m := range hooks.Check(c.Hooks, c.Inbound) {
+		f.need(false, m.Path, "%s", m.Text)
+	}
 	f.address("tcp", c.TCP, c.guarded() || c.Open)
 	if c.HTTP != "" {
 		f.address("http", c.HTTP, c.guarded() || c.Open)
@@ -143,6 +147,18 @@ func (c *Config) distrust() settings.Mistakes {
 	return nil
 }
 
+// unhooked finds what is wrong with the files of hooks, if there is nothing else: it reads them.
+func (c *Config) unhooked() settings.Mistakes {
+	if len(hooks.Check(c.Hooks, c.Inbound)) > 0 {
+		return nil
+	}
+	var wrong *hooks.Mistake
+	if err := hooks.CheckFiles(c.Hooks, c.Inbound); errors.As(err, &wrong) {
+		return settings.Mistakes{{Path: wrong.Path, Text: wrong.Text}}
+	}
+	return nil
+}
+
 // saidOf is what an error says to people.
 func saidOf(err error) string {
 	if err == nil {
@@ -161,6 +177,16 @@ func (c *Config) warnings() settings.Mistakes {
 		f.need(!c.Open, "open", "it has no effect, since auth says who may do what")
 		f.need(!isPublic(c.TCP) && (c.HTTP == "" || !isPublic(c.HTTP)), "tcp", "others can reach it without TLS: tokens and messages travel so that anyone between can read them")
 	}
+	for i, h := range c.Hooks {
+		f.readable(fmt.Sprintf("hooks[%d].secret_file", i), h.SecretFile)
+		for n, header := range h.Headers {
+			f.readable(fmt.Sprintf("hooks[%d].headers[%d].value_file", i, n), header.ValueFile)
+		}
+	}
+	for i, h := range c.Inbound {
+		f.readable(fmt.Sprintf("inbound[%d].secret_file", i), h.SecretFile)
+	}
+	f.need(len(c.Inbound) == 0 || c.HTTP != "", "inbound", "nothing can come in, since http is off")
 	for i, g := range c.Anonymous {
 		f.need(g.May&(auth.Moderate|auth.Admin) == 0, fmt.Sprintf("anonymous[%d].may", i), "anybody at all may moderate or administer")
 	}

@@ -6,6 +6,7 @@ import (
 
 	"parley"
 	"parley/auth"
+	"parley/hooks"
 	"parley/internal/settings"
 )
 
@@ -27,6 +28,9 @@ type Config struct {
 	Origins   []string `yaml:"origins" flag:"origin"`     // of other sites' pages that may use HTTP: scheme://host or scheme://host:port
 
 	Limits parley.Limits `yaml:"limits"`
+
+	Hooks   []hooks.Out `yaml:"hooks"`   // what happens in rooms is posted to URLs
+	Inbound []hooks.In  `yaml:"inbound"` // signed webhooks become messages
 
 	Retain     Retain        `yaml:"retain"`
 	Dedupe     time.Duration `yaml:"dedupe"`             // how long a repeated id is known
