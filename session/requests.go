@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 
@@ -50,7 +51,10 @@ func (s *Server) draft(op *wire.Op) (parley.Draft, error) {
 	if err := s.checkSize(op); err != nil {
 		return parley.Draft{}, err
 	}
-	d := parley.Draft{Room: op.Room, ID: op.ID, Retry: op.ID != "", Type: op.Type, Body: op.Body}
+	d := parley.Draft{Room: op.Room, ID: op.ID, Retry: op.ID != "", Type: op.Type, Body: op.Body, Key: op.JobKey, Priority: uint8(op.Priority)}
+	if op.TTL > 0 {
+		d.Expires = time.Now().Add(op.TTL)
+	}
 	if d.ID == "" {
 		d.ID = ulid.Make().String()
 	}

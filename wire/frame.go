@@ -180,6 +180,14 @@ func AppendOp(dst []byte, op Op) []byte {
 	}
 	if op.Kind == Send {
 		field("id", op.ID)
+		field("key", op.JobKey)
+		if op.Priority > 0 {
+			dst = append(dst, `,"priority":`...)
+			dst = strconv.AppendInt(dst, int64(op.Priority), 10)
+		}
+		if op.TTL > 0 {
+			field("ttl", op.TTL.String())
+		}
 		if op.Type != parley.Text {
 			field("type", op.Type.String())
 		}

@@ -50,6 +50,9 @@ type opFields struct {
 	Job       string    `json:"job"`
 	Delay     string    `json:"delay"`
 	Reason    string    `json:"reason"`
+	JobKey    string    `json:"job_key"`
+	Priority  int       `json:"priority"`
+	TTL       string    `json:"ttl"`
 	Question  string    `json:"question"`
 	Most      int       `json:"most"`
 	Timeout   string    `json:"timeout"`
@@ -69,6 +72,10 @@ func fieldsOf(op wire.Op) *opFields {
 		Presence: op.Presence, Limit: op.Limit, AfterRoom: op.AfterRoom, ID: op.ID,
 		Reader: op.Reader, Seq: op.Seq, Group: op.Group, Prefetch: op.Prefetch, Tries: op.Tries, Job: op.Job, Reason: op.Reason,
 		User: op.User, Key: op.Key, Lift: op.Lift,
+	}
+	f.JobKey, f.Priority = op.JobKey, op.Priority
+	if op.TTL != 0 {
+		f.TTL = op.TTL.String()
 	}
 	f.Question, f.Most = op.Question, op.Most
 	if op.Timeout != 0 {

@@ -79,6 +79,10 @@ type Op struct {
 	Delay    *time.Duration // retry; nil = the usual back-off
 	Reason   string         // retry, fail
 
+	JobKey   string        // send; jobs with the same key are done in order, "" = none
+	Priority int           // send
+	TTL      time.Duration // send; how long it is of use to workers, 0 = for ever
+
 	Question string        // answer
 	Most     int           // ask; always set
 	Timeout  time.Duration // ask; always set
@@ -294,6 +298,9 @@ func parseSend(op *Op, obj *object) error {
 			return err
 		}
 		op.ID = id
+	}
+	if err := parseForWork(op, obj); err != nil {
+		return err
 	}
 	return parseTyped(op, obj)
 }

@@ -17,8 +17,31 @@ const (
 	DefaultDeadline = 30 * time.Second
 	MaxDelay        = 366 * 24 * time.Hour
 	MaxReason       = 1024 // bytes
+	MaxKey          = 128  // bytes
+	MaxPriority     = 9
 	maxJob          = 1024 // bytes of a job's name
 )
+
+// parseForWork reads what a send says to workers.
+func parseForWork(op *Op, obj *object) (err error) {
+	if obj.get("key") != nil {
+		if op.JobKey, err = obj.str("key"); err != nil {
+			return err
+		}
+		if op.JobKey == "" || len(op.JobKey) > MaxKey {
+			return parley.Errorf(parley.BadRequest, `"key" has 1 to %d bytes`, MaxKey)
+		}
+	}
+	if obj.get("priority") != nil {
+		if op.Priority, err = strconv.Atoi(string(obj.get("priority"))); err != nil || op.Priority < 0 || op.Priority > MaxPriority {
+			return parley.Errorf(parley.BadRequest, `"priority" is a whole number from 0 to %d`, MaxPriority)
+		}
+	}
+	if obj.get("ttl") != nil {
+		op.TTL, err = obj.duration("ttl", time.Millisecond, MaxDelay)
+	}
+	return err
+}
 
 func parseTake(op *Op, obj *object) error {
 	err := parseStop(op, obj)

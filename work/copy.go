@@ -71,6 +71,7 @@ func (g *group) copiedPart(seq uint64, part []*parley.Message, bytes int) {
 	g.copying = false
 	g.tail, g.copied = seq, part[len(part)-1].Seq
 	g.bulk += bytes
+	g.records++
 	g.manager.counts.copied.Add(uint64(len(part)))
 }
 

@@ -64,6 +64,7 @@ type books struct {
 	flushing bool
 	graves   []grave
 	since    int    // bytes written since the last snapshot
+	records  int    // of both journals, written since
 	snapshot int    // bytes of that
 	trimJobs uint64 // records up to here are not needed any more; likewise steps
 	trimStep uint64
