@@ -376,6 +376,8 @@ func TestConcurrency(t *testing.T) {
 		}
 		next[r.Room]++
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if most != 3 {
 		t.Errorf("%d requests at once, want 3", most)
 	}
