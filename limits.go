@@ -31,11 +31,15 @@ type Limits struct {
 	SendsBurst         int `yaml:"sends_burst"`
 	UserSendsPerSecond int `yaml:"user_sends_per_second"` // of all sessions of a user
 	UserSendsBurst     int `yaml:"user_sends_burst"`
-	JoinsPerSecond     int `yaml:"joins_per_second"`   // of a session
-	HistoryPerSecond   int `yaml:"history_per_second"` // pages, of a session
+	JoinsPerSecond     int `yaml:"joins_per_second"`   // of a session; all of a user have four times as many
+	HistoryPerSecond   int `yaml:"history_per_second"` // likewise, pages of DefaultPage messages: larger ones count for several
 	SignalsPerSecond   int `yaml:"signals_per_second"` // of a session
 
-	RoomsPerUser int `yaml:"rooms_per_user"` // rooms a user may create, here or from elsewhere; 0 = no limit
+	// Operations of any kind, good or bad, of a session, and requests of an address; all sessions of a
+	// user have four times as many. What is beyond is not refused: it is read slower.
+	OperationsPerSecond int `yaml:"operations_per_second"`
+
+	RoomsPerUser int `yaml:"rooms_per_user"` // rooms a user may create, on this machine too; 0 = no limit
 	RoomsInAll   int `yaml:"rooms"`          // rooms there may be; 0 = no limit
 	Page         int `yaml:"page"`           // messages of the largest page of history, at most MaxPage
 
@@ -69,7 +73,7 @@ func DefaultLimits() Limits {
 		ConnectsPerSecond: 100, RefusedLoginsPerSecond: 5,
 
 		SendsPerSecond: 100, SendsBurst: 1000, UserSendsPerSecond: 200, UserSendsBurst: 2000,
-		JoinsPerSecond: 20, HistoryPerSecond: 20, SignalsPerSecond: 50,
+		JoinsPerSecond: 20, HistoryPerSecond: 40, SignalsPerSecond: 50, OperationsPerSecond: 500,
 
 		RoomsPerUser: 20_000, RoomsInAll: 200_000, Page: MaxPage, Lag: 4 << 20,
 	}

@@ -3,6 +3,7 @@ package ask_test
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,18 +30,27 @@ func serve(t *testing.T, d *ask.Desk) *responder {
 }
 
 // asker notes what it is told, as "answer" and at last "count" or a code.
-type asker struct{ told []string }
+type asker struct {
+	mu   sync.Mutex
+	told []string
+}
+
+func (a *asker) note(s string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.told = append(a.told, s)
+}
 
 func (a *asker) ask(d *ask.Desk, most int, body string) error {
 	return d.Ask(ask.Asking{
 		Question: parley.Question{Room: "r", From: "ada", Body: []byte(body), Timeout: time.Second},
 		Most:     most,
-		Got:      func(one *parley.Answer) { a.told = append(a.told, string(one.Body)) },
+		Got:      func(one *parley.Answer) { a.note(string(one.Body)) },
 		End: func(count int, err error) {
 			if err != nil {
-				a.told = append(a.told, string(parley.AsError(err).Code))
+				a.note(string(parley.AsError(err).Code))
 			} else {
-				a.told = append(a.told, fmt.Sprint(count))
+				a.note(fmt.Sprint(count))
 			}
 		},
 	})
@@ -48,6 +58,8 @@ func (a *asker) ask(d *ask.Desk, most int, body string) error {
 
 func (a *asker) want(t *testing.T, told ...string) {
 	t.Helper()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if strings.Join(a.told, " ") != strings.Join(told, " ") {
 		t.Errorf("told %q, want %q", a.told, told)
 	}

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"time"
 
 	"parley"
 )
@@ -18,8 +19,8 @@ import (
 // Log writes the lines. A nil Log writes none, and costs nothing. Its methods may be called by any
 // goroutine.
 type Log struct {
-	logger *slog.Logger
-	out    *output
+	handler slog.Handler
+	out     *output // nil = the handler's own
 }
 
 // Where lines can go, beside a file.
@@ -46,7 +47,7 @@ func Open(to, form string, stderr io.Writer, failures *slog.Logger) (*Log, error
 }
 
 // New makes a log whose lines go to h, which has to keep values within them.
-func New(h slog.Handler) *Log { return &Log{logger: slog.New(h)} }
+func New(h slog.Handler) *Log { return &Log{handler: h} }
 
 func newLog(o *output, form string) *Log {
 	var h slog.Handler
@@ -55,7 +56,7 @@ func newLog(o *output, form string) *Log {
 	} else {
 		h = slog.NewTextHandler(o, nil) // it writes with quotes, and escaped, what is not printable
 	}
-	return &Log{logger: slog.New(h.WithAttrs([]slog.Attr{slog.String("log", "audit")})), out: o}
+	return &Log{handler: h.WithAttrs([]slog.Attr{slog.String("log", "audit")}), out: o}
 }
 
 // Reopen opens the file anew, for who moves it away to begin another. One that cannot be opened
@@ -102,7 +103,13 @@ func (c Client) attrs(more ...slog.Attr) []slog.Attr {
 }
 
 func (l *Log) write(event string, attrs []slog.Attr) {
-	l.logger.LogAttrs(context.Background(), slog.LevelInfo, event, attrs...)
+	ctx := context.Background()
+	if !l.handler.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	r := slog.NewRecord(time.Now(), slog.LevelInfo, event, 0)
+	r.AddAttrs(attrs...)
+	_ = l.handler.Handle(ctx, r) // output says what it cannot write
 }
 
 // Connected says that a client has become a session.

@@ -36,8 +36,9 @@ type Authority struct {
 	clock  func() time.Time
 	hashes *hasher
 
-	rules   atomic.Pointer[rules]
-	revoked blocklist // beside the configuration's
+	rules    atomic.Pointer[rules]
+	revoked  blocklist              // beside the configuration's
+	loginKey atomic.Pointer[[]byte] // of the server's own tokens
 
 	mu     sync.Mutex // held by who changes the rules, also while published keys are fetched
 	closed bool
@@ -49,6 +50,7 @@ type rules struct {
 	anonymous *Principal
 	tokens    *tokens // nil: tokens are not taken
 	apiKeys   map[string]*apiKey
+	login     *Login // nil: nobody signs in at a provider
 	revoked   revocations
 	cache     *cache // of credentials that were found good, and API keys that were not
 }
@@ -61,6 +63,7 @@ func New(ctx context.Context, s Settings, logger *slog.Logger) (*Authority, erro
 	if a.clock == nil {
 		a.clock = time.Now
 	}
+	a.loginKey.Store(newLoginKey())
 	r, err := a.read(ctx, s, nil)
 	if err != nil {
 		return nil, err
@@ -93,6 +96,13 @@ func (a *Authority) read(ctx context.Context, s Settings, old *rules) (*rules, e
 	if r.apiKeys, err = readAPIKeys(s.Auth.APIKeys); err != nil {
 		return nil, err
 	}
+	var before *Login
+	if old != nil {
+		before = old.login
+	}
+	if r.login, err = a.readLogin(s.Auth.OIDC, before); err != nil {
+		return nil, err
+	}
 	if len(s.Auth.Keys) == 0 && s.Auth.JWKS == nil {
 		return r, nil
 	}
@@ -107,6 +117,12 @@ func (a *Authority) read(ctx context.Context, s Settings, old *rules) (*rules, e
 // On says that grants are in force: there is a section auth, or one of anonymous grants. Where it is
 // off, anyone may do everything.
 func (a *Authority) On() bool { return a.rules.Load().on }
+
+// TakesCredentials says whether there is a way to say who one is: a section auth.
+func (a *Authority) TakesCredentials() bool {
+	r := a.rules.Load()
+	return r.tokens != nil || r.login != nil || len(r.apiKeys) > 0
+}
 
 // Anonymous is who shows no credential.
 func (a *Authority) Anonymous() *Principal { return a.rules.Load().anonymous }
@@ -146,10 +162,16 @@ func (a *Authority) look(ctx context.Context, r *rules, credential string, sum d
 	if isAPIKey(credential) {
 		return a.hashes.check(r, credential, sum, a.clock)
 	}
-	if r.tokens == nil {
+	var p *Principal
+	var err error
+	switch {
+	case r.login != nil && typeOf(credential) == sessionType:
+		p, err = a.signedIn(r, credential)
+	case r.tokens == nil:
 		return nil, errNoAuth
+	default:
+		p, err = r.tokens.read(ctx, credential)
 	}
-	p, err := r.tokens.read(ctx, credential)
 	if err != nil {
 		return nil, err
 	}
@@ -168,6 +190,8 @@ func (a *Authority) Renew(p *Principal) (*Principal, error) {
 		return nil, errRevoked
 	case !p.Expires.IsZero() && !a.clock().Before(p.Expires):
 		return nil, errExpired
+	case p.provider != "":
+		return r.renewLogin(p)
 	case p.Key == "":
 		return p, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"parley"
@@ -26,6 +27,7 @@ type Config struct {
 	Keys     []KeyConfig    `yaml:"keys,omitempty"`     // that sign tokens
 	JWKS     *JWKSConfig    `yaml:"jwks,omitempty"`     // where more of them are found
 	APIKeys  []APIKeyConfig `yaml:"api_keys,omitempty"` // of services
+	OIDC     *OIDCConfig    `yaml:"oidc,omitempty"`     // where people can sign in to the page
 }
 
 // DefaultLeeway is by how much the clocks of who issues a token and who checks it may differ.
@@ -61,7 +63,7 @@ type APIKeyConfig struct {
 // Revoked are those who are refused whatever they show.
 type Revoked struct {
 	Users []string `yaml:"users"`
-	Keys  []string `yaml:"keys"` // names of API keys
+	Keys  []string `yaml:"keys"` // names of API keys, and kids of keys that sign tokens
 }
 
 // SettingError is a mistake in the settings: the user's to mend.
@@ -99,8 +101,10 @@ const (
 // check finds what does not depend on files.
 func (c *Config) check() error {
 	switch {
-	case len(c.Keys) == 0 && c.JWKS == nil && len(c.APIKeys) == 0:
-		return badSettingf("auth", "without keys, jwks or api_keys nobody could be let in")
+	case len(c.Keys) == 0 && c.JWKS == nil && len(c.APIKeys) == 0 && c.OIDC == nil:
+		return badSettingf("auth", "without keys, jwks, api_keys or oidc nobody could be let in")
+	case strings.HasPrefix(c.Issuer, ownPrefix):
+		return badSettingf("auth.issuer", "%s is the server's own", ownPrefix)
 	case c.Leeway < 0 || c.Leeway > maxLeeway:
 		return badSettingf("auth.leeway", "0s to %v, not %v", maxLeeway, c.Leeway)
 	case len(c.Keys) > maxKeys:

@@ -108,7 +108,7 @@ func TestSettingsThatCannotBe(t *testing.T) {
 		settings auth.Settings
 		want     string
 	}{
-		{auth.Settings{Auth: &auth.Config{}}, "auth: without keys, jwks or api_keys"},
+		{auth.Settings{Auth: &auth.Config{}}, "auth: without keys, jwks, api_keys or oidc"},
 		{noIssuer, "auth.issuer: "},
 		{noAudience, "auth.audience: "},
 		{leeway, "auth.leeway: "},

@@ -14,5 +14,8 @@ type Principal struct {
 	// Anonymous: no credential was shown. User is empty, Grants are those of everybody.
 	Anonymous bool
 
-	hash string // what an API key was held against: a new one ends the old one's sessions
+	kid      string   // of the key that signed the token; "" = it has none
+	hash     string   // what an API key was held against: a new one ends the old one's sessions
+	provider string   // at which somebody has signed in; "" = at none
+	groups   []string // that the provider said they are in, and have grants
 }

@@ -7,13 +7,11 @@ import (
 	"parley"
 )
 
-// Cookie is the name of the cookie that may bear a page's token.
-const Cookie = "parley"
-
 // FromRequest finds the credential that a request shows, "" where it shows none: in Authorization, as
-// a bearer (RFC 6750, section 2.1), else in the cookie. inURL is for requests to which a browser can
-// add no header, those of EventSource and WebSocket: there a "token" in the query counts as well, but
-// only a browser's, since a URL is what logs and histories keep.
+// a bearer (RFC 6750, section 2.1), else in the cookie, which counts in requests of our own page alone:
+// nobody may act by a cookie that is not theirs. inURL is for requests to which a browser can add no
+// header, those of EventSource and WebSocket: there a "token" in the query counts as well, but only a
+// browser's, since a URL is what logs and histories keep.
 func FromRequest(r *http.Request, inURL bool) (string, error) {
 	var inQuery []string
 	if strings.Contains(r.URL.RawQuery, "token") {
@@ -39,7 +37,7 @@ func FromRequest(r *http.Request, inURL bool) (string, error) {
 	case len(inQuery) == 1:
 		return inQuery[0], nil
 	}
-	if c, err := r.Cookie(Cookie); err == nil {
+	if c, err := r.Cookie(Cookie); err == nil && SameOrigin(r) {
 		return c.Value, nil
 	}
 	return "", nil

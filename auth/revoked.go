@@ -12,7 +12,7 @@ import (
 type revocations struct{ users, keys map[string]bool }
 
 func (v *revocations) has(p *Principal) bool {
-	return v != nil && (v.users[p.User] || p.Key != "" && v.keys[p.Key])
+	return v != nil && (v.users[p.User] || p.Key != "" && v.keys[p.Key] || p.kid != "" && v.keys[p.kid])
 }
 
 // read makes sets of the names.
@@ -26,7 +26,7 @@ func (r *Revoked) read() (revocations, error) {
 		v.users[name] = true
 	}
 	for _, key := range r.Keys {
-		if err := checkKeyName(key); err != nil {
+		if err := parley.CheckID(key); err != nil {
 			return v, badSetting("revoked.keys", err)
 		}
 		v.keys[key] = true

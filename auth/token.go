@@ -80,11 +80,31 @@ func (t *tokens) read(ctx context.Context, text string) (*Principal, error) {
 		return nil, errNoToken
 	}
 	var c claims
-	_, err := t.parser.ParseWithClaims(text, &c, func(token *jwt.Token) (any, error) { return t.keysFor(ctx, token) })
+	token, err := t.parser.ParseWithClaims(text, &c, func(token *jwt.Token) (any, error) { return t.keysFor(ctx, token) })
 	if err != nil {
 		return nil, refusal(err)
 	}
-	return t.principal(&c)
+	p, err := t.principal(&c)
+	if err != nil {
+		return nil, err
+	}
+	p.kid = t.kidOf(token)
+	return p, nil
+}
+
+// kidOf names the key that a good token was signed with: the one it says, which was the only one tried
+// beside keys without a name, or the first of those configured that fits. "" = one without a name.
+func (t *tokens) kidOf(token *jwt.Token) string {
+	if kid, ok := token.Header["kid"].(string); ok {
+		return kid
+	}
+	end := strings.LastIndexByte(token.Raw, '.')
+	for _, k := range t.keys {
+		if k.alg == token.Method.Alg() && token.Method.Verify(token.Raw[:end], token.Signature, k.material) == nil {
+			return k.kid
+		}
+	}
+	return ""
 }
 
 // looksLikeToken: base64url in three parts. Decoders would let line ends pass.

@@ -349,6 +349,34 @@ func TestRevoking(t *testing.T) {
 	}
 }
 
+// A key that signs is revoked by its kid: for tokens that name it, and for those that hide it.
+func TestRevokingWhatSigns(t *testing.T) {
+	t.Parallel()
+	a := authority(t, auth.Settings{Auth: config(t)})
+	for _, header := range []object{{"alg": "RS256", "kid": "main"}, {"alg": "RS256"}} {
+		leaked := encode(t, header, good(), by("RS256", rsaKey()))
+		p, err := a.Check(t.Context(), leaked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Revoke(nil, []string{"main"})
+		if _, err := a.Check(t.Context(), leaked); parley.AsError(err).Code != parley.Unauthorized {
+			t.Errorf("%v: a token of a revoked key: %v", header, err)
+		}
+		fresh := encode(t, header, but(good(), "jti", "t-2"), by("RS256", rsaKey()))
+		if _, err := a.Check(t.Context(), fresh); parley.AsError(err).Code != parley.Unauthorized {
+			t.Errorf("%v: another token of a revoked key: %v", header, err)
+		}
+		if _, err := a.Renew(p); err == nil {
+			t.Errorf("%v: a session goes on whose key is revoked", header)
+		}
+		if _, err := a.Check(t.Context(), hs(t, good())); err != nil {
+			t.Errorf("a token of another key: %v", err)
+		}
+		a.Restore(nil, []string{"main"})
+	}
+}
+
 func TestWhoeverShowsNothing(t *testing.T) {
 	t.Parallel()
 	lobby := grants(t, "join=lobby")

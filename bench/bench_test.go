@@ -43,7 +43,7 @@ func subprocess(args []string) func(context.Context, io.Writer) error {
 	case len(args) > 0 && args[0] == "serve":
 		flags := flag.NewFlagSet("serve", flag.ExitOnError)
 		data, http := flags.String("data", "", ""), flags.String("http", "", "")
-		_ = flags.String("tcp", "", "")
+		_, _ = flags.String("tcp", "", ""), flags.String("config", "", "")
 		_ = flags.Parse(args[1:])
 		if *http != "" {
 			return whole(*data)
@@ -54,7 +54,15 @@ func subprocess(args []string) func(context.Context, io.Writer) error {
 	}
 	flags := flag.NewFlagSet(args[1], flag.ExitOnError)
 	dir, chunk := flags.String("jetstream", "", ""), flags.Int("chunk", 0, "")
+	a := new(bench.Attacker)
+	flags.StringVar(&a.Kind, "kind", "", "")
+	flags.StringVar(&a.TCP, "tcp", "", "")
+	flags.StringVar(&a.HTTP, "http", "", "")
+	flags.StringVar(&a.Room, "room", "", "")
 	_ = flags.Parse(args[2:])
+	if args[1] == "attacker" {
+		return a.Serve
+	}
 	if args[1] == "nats-server" {
 		return (&bench.NATSServer{Dir: *dir}).Serve
 	}
@@ -102,6 +110,36 @@ func check(t *testing.T, rows []map[string]any, peers []string, figures ...strin
 }
 
 const short = 100 * time.Millisecond
+
+// Every attack runs, and the honest pair loses nothing.
+func TestAttacks(t *testing.T) {
+	var out bytes.Buffer
+	s := bench.Setup{Executable: os.Args[0], Dir: t.TempDir(), Out: &out, JSON: true, Patience: time.Minute}
+	a := bench.Attack{Rate: 50, Size: 32, For: 2 * short, Settle: short}
+	if err := s.Attack(t.Context(), a); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for d := json.NewDecoder(&out); d.More(); {
+		var row map[string]any
+		if err := d.Decode(&row); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, row["peer"].(string))
+		for _, key := range []string{"quiet_p99_ms", "p99_ms", "ratio", "attempts_per_s"} {
+			if v, ok := row[key].(float64); !ok || v <= 0 {
+				t.Errorf("%s has %s = %v", row["peer"], key, row[key])
+			}
+		}
+	}
+	if d := cmp.Diff(bench.AttackKinds(), got); d != "" {
+		t.Errorf("attacks (-want +got):\n%s", d)
+	}
+	a.Kinds = []string{"kindness"}
+	if err := s.Attack(t.Context(), a); err == nil {
+		t.Error("an attack that is none")
+	}
+}
 
 func tinyFanout() bench.Fanout {
 	return bench.Fanout{Receivers: 8, Senders: 3, Inflight: 10, Size: 32, Samples: 4, WarmUp: short / 4, For: short}

@@ -27,3 +27,4 @@ func (*sock) finish() error                       { return errLinux }
 func cpuTime(int) (time.Duration, error) { return 0, errLinux }
 func residentBytes(int) (int64, error)   { return 0, errLinux }
 func child() *syscall.SysProcAttr        { return nil }
+func stepBack() error                    { return errLinux }

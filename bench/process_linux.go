@@ -43,3 +43,19 @@ func residentBytes(pid int) (int64, error) {
 func child() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 }
+
+// stepBack gives this process the lowest priority: each thread has its own, and those to come have
+// that of the one that makes them.
+func stepBack() error {
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return fmt.Errorf("list our threads: %w", err)
+	}
+	const lowest = 19
+	for _, t := range threads {
+		if id, err := strconv.Atoi(t.Name()); err == nil {
+			_ = unix.Setpriority(unix.PRIO_PROCESS, id, lowest) // it may have ended
+		}
+	}
+	return nil
+}

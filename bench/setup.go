@@ -104,6 +104,11 @@ type target struct {
 	dir      string // its data; removed at the end
 }
 
+// configurer is a load that has a configuration file for its server, written to a directory.
+type configurer interface {
+	configure(dir string) (file string, err error)
+}
+
 func (s *Setup) start(ctx context.Context, name string, l Load) (*target, error) {
 	h, ok := l.(interface{ overHTTP() bool })
 	overHTTP := ok && h.overHTTP()
@@ -129,6 +134,13 @@ func (s *Setup) start(ctx context.Context, name string, l Load) (*target, error)
 			http = "127.0.0.1:0"
 		}
 		t.argv = append(t.argv, "serve", "--data", dir, "--tcp", "127.0.0.1:0", "--http", http)
+	}
+	if c, ok := l.(configurer); ok {
+		file, err := c.configure(dir)
+		if err != nil {
+			return nil, errors.Join(err, os.RemoveAll(dir))
+		}
+		t.argv = append(t.argv, "--config", file)
 	}
 	if err := t.begin(ctx); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))

@@ -70,7 +70,8 @@ func (s State) String() string {
 }
 
 // Connect connects to the first server that will have the client; addrs are comma-separated
-// addresses (host:port; port 8000 where there is none) of servers that are all the same to it.
+// addresses of servers that are all the same to it: host:port (port 8000 where there is none),
+// tls://host:port, or the URL of a WebSocket, ws://host:port/ws or wss://host/ws.
 //
 // It tries each address once. Where none can be reached it fails with [ErrConnect]; where a
 // server refuses the client, with a *[parley.Error] of code unauthorized or denied. Later, a lost

@@ -120,6 +120,10 @@ func TestConnectAddresses(t *testing.T) {
 		"host:1":              "host:1",
 		"host":                "host:8000",
 		"tcp://host":          "host:8000",
+		"tls://host":          "host:8000",
+		"tls://[::1]:9":       "[::1]:9",
+		"tls://host/path":     "",
+		"tls://":              "",
 		"[::1]":               "[::1]:8000",
 		"::1":                 "[::1]:8000",
 		"[::1]:9":             "[::1]:9",
@@ -347,7 +351,7 @@ func TestCloseIsIdempotentAndEndsCalls(t *testing.T) {
 }
 
 func FuzzAddresses(f *testing.F) {
-	for _, seed := range []string{"a:1", "tcp://[::1]:2,b", "ws://x", "[]", ":", "::", "%:1", "0[0", "a:", "[fe80::1%eth0]:1", "ws://a:1/b?c", "wss://[::1]/", "ws://a:0"} {
+	for _, seed := range []string{"a:1", "tcp://[::1]:2,b", "tls://a", "ws://x", "[]", ":", "::", "%:1", "0[0", "a:", "[fe80::1%eth0]:1", "ws://a:1/b?c", "wss://[::1]/", "ws://a:0"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, addrs string) {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +27,9 @@ type link interface {
 	Close()
 }
 
+// secureLines is how an address begins at which lines are spoken over TLS.
+const secureLines = "tls://"
+
 // defaultPort is where a server listens for lines.
 const defaultPort = "8000"
 
@@ -37,8 +41,8 @@ func dialLink(ctx context.Context, o *options, addr string) (link, error) {
 	return dialLines(ctx, o, addr)
 }
 
-// parseAddrs reads comma-separated addresses: host:port, a host alone, tcp://host:port, or the URL
-// of a WebSocket.
+// parseAddrs reads comma-separated addresses: host:port, a host alone, tcp://host:port, tls://host:port,
+// or the URL of a WebSocket.
 func parseAddrs(list string) ([]string, error) {
 	var addrs []string
 	for addr := range strings.SplitSeq(list, ",") {
@@ -67,8 +71,8 @@ func parseLines(addr string) (string, error) {
 	switch {
 	case !found:
 		rest = addr
-	case scheme != "tcp":
-		return "", fmt.Errorf("%w: %q: give host:port, or ws://host:port/ws", ErrAddress, addr)
+	case scheme != "tcp" && scheme != "tls":
+		return "", fmt.Errorf("%w: %q: give host:port, tls://host:port or wss://host/ws", ErrAddress, addr)
 	}
 	host, port, err := net.SplitHostPort(rest)
 	if err != nil || port == "" {
@@ -80,6 +84,9 @@ func parseLines(addr string) (string, error) {
 	_, bad := netip.ParseAddr(host)
 	if rest == "" || strings.ContainsAny(host+port, "[]/ ") || (strings.Contains(host, ":") && bad != nil) {
 		return "", fmt.Errorf("%w: %q: give host:port", ErrAddress, addr)
+	}
+	if found && scheme == "tls" {
+		return secureLines + net.JoinHostPort(host, port), nil
 	}
 	return net.JoinHostPort(host, port), nil
 }
@@ -108,9 +115,10 @@ func newLines(conn net.Conn) *lines {
 	return l
 }
 
-// dialLines connects over TCP.
+// dialLines connects over TCP, or TLS on it.
 func dialLines(ctx context.Context, o *options, addr string) (link, error) {
-	conn, err := o.dial(ctx, addr)
+	hostport, secure := strings.CutPrefix(addr, secureLines)
+	conn, err := o.dial(ctx, hostport)
 	var dial *net.OpError
 	if errors.As(err, &dial) && dial.Op == "dial" {
 		return nil, dial.Err // without the address: the caller says it too
@@ -118,7 +126,17 @@ func dialLines(ctx context.Context, o *options, addr string) (link, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newLines(conn), nil
+	if !secure {
+		return newLines(conn), nil
+	}
+	config := o.tls.Clone()
+	config.ServerName, _, _ = net.SplitHostPort(hostport) // parseLines joined it
+	secured := tls.Client(conn, config)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("TLS: %w", err)
+	}
+	return newLines(secured), nil
 }
 
 // hearing notes when something came in, a part of a long frame too.

@@ -43,6 +43,10 @@ func WithKey(key string) PublishOption { return func(op *wire.Op) { op.JobKey = 
 // WithPriority has workers be given the job before those of a lower priority: 0 to [wire.MaxPriority].
 func WithPriority(p int) PublishOption { return func(op *wire.Op) { op.Priority = p } }
 
+// WithDue has the server keep the message until a time, at most 366 days away, and send it to the room then.
+// It is durable when that is acknowledged, and has no seq yet: the receipt's is 0.
+func WithDue(at time.Time) PublishOption { return func(op *wire.Op) { op.Due = at } }
+
 // WithTTL has workers not be given the job once it is older than d.
 func WithTTL(d time.Duration) PublishOption { return func(op *wire.Op) { op.TTL = d } }
 

@@ -69,7 +69,8 @@ type socket struct {
 // dialSocket connects over WebSocket.
 func dialSocket(ctx context.Context, o *options, addr string) (link, error) {
 	transport := &http.Transport{
-		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) { return o.dial(ctx, addr) },
+		DialContext:     func(ctx context.Context, _, addr string) (net.Conn, error) { return o.dial(ctx, addr) },
+		TLSClientConfig: o.tls.Clone(),
 	}
 	defer transport.CloseIdleConnections()
 	conn, resp, err := websocket.Dial(ctx, addr, &websocket.DialOptions{ //nolint:bodyclose // Dial has read the body and closed it

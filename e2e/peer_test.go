@@ -28,6 +28,7 @@ func reach(addr string) (*peer, error) {
 	if err != nil {
 		return nil, err
 	}
+	c = overTLS(c, addr)
 	return &peer{Conn: c, in: bufio.NewReaderSize(c, 64<<10)}, nil
 }
 
@@ -59,7 +60,7 @@ func (p *peer) hangUp() { _ = p.Close() }
 
 // narrow makes the system keep little of what is not read, so that the server soon finds the
 // connection full. Reading is slow from then on.
-func (p *peer) narrow() { _ = p.Conn.(*net.TCPConn).SetReadBuffer(4 << 10) }
+func (p *peer) narrow() { _ = belowTLS(p.Conn).SetReadBuffer(4 << 10) }
 
 // plainClient is a client of plain lines in a test. What it meets that must not be ends the test.
 type plainClient struct {
@@ -169,7 +170,7 @@ func (c *plainClient) rest() string {
 // finish says that the client sends no more, and goes on reading.
 func (c *plainClient) finish() {
 	c.t.Helper()
-	if err := c.Conn.(*net.TCPConn).CloseWrite(); err != nil {
+	if err := c.Conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
 		c.t.Fatal(err)
 	}
 }

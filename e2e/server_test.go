@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
@@ -25,6 +26,7 @@ type server struct {
 	flags []string
 	env   []string
 
+	tls     *tls.Config            // of its clients; nil = it does not speak TLS
 	addr    atomic.Pointer[string] // a port is free again after a kill: each process has its own
 	process *process
 }
@@ -46,6 +48,7 @@ func newServer(t testing.TB, flags []string, options ...option) *server {
 	t.Helper()
 	s := &server{t: t, path: must(t, binary), dir: t.TempDir(), flags: flags}
 	s.data = filepath.Join(s.dir, "data")
+	s.secure()
 	for _, o := range options {
 		o(s)
 	}
@@ -90,6 +93,7 @@ func (s *server) tryStart() error {
 		return fmt.Errorf("the server did not start: %w\n%s", err, &p.stderr)
 	}
 	s.addr.Store(&found[1])
+	s.expectTLS(found[1])
 	return nil
 }
 

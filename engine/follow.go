@@ -113,8 +113,8 @@ func (f *follower) pass(batch []*parley.Message) (rest []*parley.Message) {
 func (f *follower) hand(run []*parley.Message) {
 	last := run[len(run)-1].Seq
 	f.known.add(run)
-	f.deliver(run) // from here on the slice is not looked at
-	f.seen.Store(last)
+	f.seen.Store(last) // before anybody is shown them: who is, may read them at once
+	f.deliver(run)     // from here on the slice is not looked at
 }
 
 func (f *follower) keep(batch []*parley.Message) {

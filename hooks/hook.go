@@ -2,6 +2,7 @@ package hooks
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,7 @@ type hook struct {
 	lanes   map[string]*lane
 	ready   []*lane // to be worked on, in this order
 	working int
+	round   int       // of listing
 	relist  bool      // the rooms are listed at once
 	pause   time.Time // the receiver wants nothing before
 	gone    bool      // the receiver wants nothing any more: until the configuration is read again
@@ -44,6 +46,7 @@ type lane struct {
 	state  laneState
 	grown  bool        // there may be more since the work began
 	at     uint64      // seq up to which all is done
+	listed int         // the last round that found the room
 	timer  *time.Timer // of a lane that waits
 	behind time.Time   // when the message that is next was sent; zero: none is owed
 
@@ -74,7 +77,7 @@ func (h *hook) aim(t *target) {
 	}
 	h.target.Store(t)
 	if old != nil && old != t {
-		old.close()
+		h.sender.running.Go(old.close) // not while the tail may wait for us
 	}
 	h.mu.Lock()
 	h.relist, h.gone, h.pause = true, false, time.Time{}
@@ -111,7 +114,7 @@ func (h *hook) grew(room string) {
 func (h *hook) lane(room string) *lane {
 	l := h.lanes[room]
 	if l == nil {
-		l = &lane{room: room}
+		l = &lane{room: room, listed: h.round}
 		h.lanes[room] = l
 	}
 	return l
@@ -190,35 +193,54 @@ func (h *hook) finish() {
 	}
 }
 
+// listChunk is how many rooms are looked at before others have their turn: the tail must not wait.
+const listChunk = 1024
+
 // list looks for rooms that have more than was posted, and says when to do so again.
 func (h *hook) list(ctx context.Context) (again time.Duration) {
 	t := h.target.Load()
-	var infos []parley.RoomInfo
+	h.mu.Lock()
+	h.round++
+	h.mu.Unlock()
 	if t != nil {
-		var err error
-		if infos, err = h.sender.Log.Rooms(ctx); err != nil {
+		infos, err := h.sender.Log.Rooms(ctx)
+		if err != nil {
 			if ctx.Err() == nil {
 				h.sender.Logger.Warn("a hook cannot list the rooms now; trying again", "hook", h.name, "err", err)
 			}
 			return listAgain
 		}
+		infos = slices.DeleteFunc(infos, func(i parley.RoomInfo) bool { return !t.wants(i.Name) })
+		for chunk := range slices.Chunk(infos, listChunk) {
+			h.listed(chunk)
+		}
 	}
+	h.forget()
+	return listEvery
+}
+
+// listed looks at the lanes of rooms that there are.
+func (h *hook) listed(infos []parley.RoomInfo) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for name, l := range h.lanes {
-		if l.state == idle && (t == nil || !t.wants(name)) {
-			delete(h.lanes, name)
-		}
-	}
 	for _, info := range infos {
-		if !t.wants(info.Name) {
-			continue
-		}
-		if l := h.lane(info.Name); info.Seq > l.at {
+		l := h.lane(info.Name)
+		if l.listed = h.round; info.Seq > l.at {
 			h.more(l)
 		}
 	}
-	return listEvery
+}
+
+// forget lets go of the lanes of rooms that are not there or not wanted any more. Where they were is on
+// disk.
+func (h *hook) forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for name, l := range h.lanes {
+		if l.state == idle && l.listed != h.round {
+			delete(h.lanes, name)
+		}
+	}
 }
 
 // dispatch sets workers to work, as many as may be, and says when to look again: 0 = when it is told.

@@ -2,6 +2,7 @@ package quota
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,7 @@ type own struct {
 	sends, joins, history bucket
 	signals, told         bucket // told: that signals are dropped
 	refusals              bucket
+	operations            bucket
 }
 
 // slowRoom remembers how slow a room is.
@@ -51,20 +53,35 @@ func (q *Quota) Connect(addr netip.Addr) (*Account, error) {
 	s := q.settings.Load()
 	if n := q.open.Add(1); s.connections > 0 && n > s.connections {
 		q.open.Add(-1)
-		return nil, q.refuse(Connections, comeBack, parley.Unavailable, "the server has as many connections as it takes")
+		return nil, q.turnAway(addr, q.refuse(Connections, comeBack, parley.Unavailable, "the server has as many connections as it takes"))
 	}
 	a := q.account(addr, true)
 	t := s.terms(a.near)
 	if a.address = q.parties.hold(partyKey{addr: ours(addr)}, t.perAddress); a.address == nil {
 		q.open.Add(-1)
-		return nil, q.refuse(ConnectionsPerAddress, comeBack, parley.RateLimited, "your address has %d connections, as many as one may have", t.perAddress)
+		return nil, q.turnAway(addr, q.refuse(ConnectionsPerAddress, comeBack, parley.RateLimited, "your address has %d connections, as many as one may have", t.perAddress))
 	}
 	a.user = a.address
-	if wait := a.take(&a.address.connects, t.connects); wait > 0 {
+	if wait := a.address.connects.take(t.connects, time.Now()); wait > 0 {
 		a.Close()
-		return nil, q.refuse(Connects, wait, parley.RateLimited, "your address connects more than %d times a second", t.connects.perSecond)
+		return nil, q.turnAway(addr, q.refuse(Connects, wait, parley.RateLimited, "your address connects more than %d times a second", t.connects.perSecond))
 	}
 	return a, nil
+}
+
+// ErrFlood is behind the refusal of a connection from an address that has been told often enough why: it
+// need not be told again, and is best cut off at once.
+var ErrFlood = errors.New("a flood of connections")
+
+// told is how often an address is told why its connections are refused.
+var told = paceOf(20, 50)
+
+// turnAway adds to a refusal that it need not be said.
+func (q *Quota) turnAway(addr netip.Addr, refusal error) error {
+	if q.parties.find(partyKey{addr: ours(addr)}).told.take(told, time.Now()) > 0 {
+		return parley.AsError(refusal).Because(ErrFlood)
+	}
+	return refusal
 }
 
 // Visit gives the account of a single request from addr; it need not be closed. Its rates are those of
@@ -109,14 +126,6 @@ func (a *Account) limits() (*settings, *terms) {
 	return s, s.terms(a.near)
 }
 
-// take takes a token of a bucket.
-func (a *Account) take(b *bucket, p pace) (wait time.Duration) {
-	if p.perSecond == 0 {
-		return 0
-	}
-	return b.take(p, time.Now())
-}
-
 // mine are the session's own buckets.
 func (a *Account) mine() *own {
 	if a.own == nil {
@@ -145,7 +154,7 @@ func (a *Account) MayLogin() error {
 func (a *Account) LoginRefused() {
 	if a != nil {
 		_, t := a.limits()
-		a.take(&a.address.logins, t.logins)
+		a.address.logins.take(t.logins, time.Now())
 	}
 }
 
@@ -261,15 +270,15 @@ func (a *Account) Join(room string) error {
 	}
 	s, t := a.limits()
 	if t.joins.perSecond > 0 {
-		if wait := a.take(&a.mine().joins, t.joins); wait > 0 {
+		if wait := takeBoth(&a.mine().joins, &a.user.joins, t.joins, 1); wait > 0 {
 			return a.quota.refuse(Joins, wait, parley.RateLimited, "you join more than %d rooms a second", t.joins.perSecond)
 		}
 	}
 	return a.enter(s, room)
 }
 
-// Read asks for a page of history, or for a list of rooms or members.
-func (a *Account) Read() error {
+// Read asks for a page of up to so many messages, or for a list that is as much work.
+func (a *Account) Read(messages int) error {
 	if a == nil {
 		return nil
 	}
@@ -277,10 +286,23 @@ func (a *Account) Read() error {
 	if t.history.perSecond == 0 {
 		return nil
 	}
-	if wait := a.take(&a.mine().history, t.history); wait > 0 {
-		return a.quota.refuse(History, wait, parley.RateLimited, "you ask for more than %d pages a second", t.history.perSecond)
+	pages := max(1, (messages+parley.DefaultPage-1)/parley.DefaultPage)
+	if wait := takeBoth(&a.mine().history, &a.user.history, t.history, pages); wait > 0 {
+		return a.quota.refuse(History, wait, parley.RateLimited, "you ask for more than %d pages of %d messages a second", t.history.perSecond, parley.DefaultPage)
 	}
 	return nil
+}
+
+// userShare is how many sessions' worth of joins and pages all sessions of a user have together.
+const userShare = 4
+
+// takeBoth takes tokens of a session's bucket and of its user's.
+func takeBoth(own, user *bucket, p pace, n int) (wait time.Duration) {
+	now := time.Now()
+	if wait = own.takeN(p, now, n); wait > 0 {
+		return wait
+	}
+	return user.takeN(p.times(userShare), now, n)
 }
 
 // Page is how many messages a page has for which asked are asked.
@@ -317,6 +339,38 @@ func (a *Account) Signal() (ok bool, err error) {
 	return false, a.quota.refuse(Signals, wait, parley.RateLimited, "more than %d signals a second: some are dropped", p.perSecond)
 }
 
+// Operate counts an operation, of whatever kind, and waits where there are too many: who asks for more
+// than the server does for one is read slower. The error is ctx's.
+func (a *Account) Operate(ctx context.Context) error {
+	if a == nil {
+		return nil
+	}
+	_, t := a.limits()
+	if t.operations.perSecond == 0 {
+		return nil
+	}
+	now := time.Now()
+	wait := a.mine().operations.reserve(t.operations, now)
+	wait = max(wait, a.user.operations.reserve(t.operations.times(userShare), now))
+	if wait == 0 {
+		return nil
+	}
+	a.quota.Count(Operations)
+	return pause(ctx, wait)
+}
+
+// pause waits. The error is ctx's.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // Who is refused again and again is not cut off, since it may know no better; but it is read slower,
 // so that what it is refused costs little.
 const (
@@ -331,12 +385,5 @@ func (a *Account) Calm(ctx context.Context) error {
 	if a == nil || a.mine().refusals.take(pace{refusalsPerSecond, refusalsBurst}, time.Now()) == 0 {
 		return nil
 	}
-	t := time.NewTimer(calmFor)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return pause(ctx, calmFor)
 }

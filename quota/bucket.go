@@ -31,17 +31,29 @@ func paceOf(perSecond, burst int) pace {
 }
 
 // take takes a token. Where there is none, wait is how long until there is one.
-func (b *bucket) take(p pace, now time.Time) (wait time.Duration) {
+func (b *bucket) take(p pace, now time.Time) (wait time.Duration) { return b.takeN(p, now, 1) }
+
+// takeN takes some tokens, or as many as the bucket can hold, or none.
+func (b *bucket) takeN(p pace, now time.Time, n int) (wait time.Duration) {
+	n = min(n, int(p.burst))
 	if p.perSecond == 0 {
 		return 0
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.adjust(p, now)
-	if b.limiter.AllowN(now, 1) {
+	if b.limiter.AllowN(now, n) {
 		return 0
 	}
-	return b.wait(now)
+	return b.wait(now, n)
+}
+
+// reserve takes a token, of those to come if there is none, and says how long until it is there.
+func (b *bucket) reserve(p pace, now time.Time) (wait time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.adjust(p, now)
+	return b.limiter.ReserveN(now, 1).DelayFrom(now)
 }
 
 // look says how long until there is a token, without taking it.
@@ -52,16 +64,24 @@ func (b *bucket) look(p pace, now time.Time) (wait time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.adjust(p, now)
-	return b.wait(now)
+	return b.wait(now, 1)
 }
 
-// wait is how long until there is a token. b.mu is held.
-func (b *bucket) wait(now time.Time) time.Duration {
-	missing := 1 - b.limiter.TokensAt(now)
+// wait is how long until there are so many tokens. b.mu is held.
+func (b *bucket) wait(now time.Time, n int) time.Duration {
+	missing := float64(n) - b.limiter.TokensAt(now)
 	if missing <= 0 {
 		return 0
 	}
 	return max(time.Duration(missing/float64(b.pace.perSecond)*float64(time.Second)), time.Millisecond)
+}
+
+// times is a pace for so many at once.
+func (p pace) times(n int32) pace {
+	if p.perSecond > math.MaxInt32/n || p.burst > math.MaxInt32/n {
+		return pace{}
+	}
+	return pace{p.perSecond * n, p.burst * n}
 }
 
 // adjust makes the limiter one of this pace. b.mu is held.

@@ -26,6 +26,7 @@ const (
 	Joins
 	History
 	Signals
+	Operations
 	RoomsPerUser
 	Rooms
 	Page
@@ -38,7 +39,7 @@ var names = [limits]string{
 	Connections: "connections", ConnectionsPerAddress: "connections_per_address", ConnectionsPerUser: "connections_per_user",
 	Connects: "connects", RefusedLogins: "refused_logins", Handshake: "handshake",
 	Frame: "frame", Message: "message", Inflight: "inflight", RoomsPerSession: "rooms_per_session",
-	Sends: "sends", UserSends: "user_sends", Joins: "joins", History: "history", Signals: "signals",
+	Sends: "sends", UserSends: "user_sends", Joins: "joins", History: "history", Signals: "signals", Operations: "operations",
 	RoomsPerUser: "rooms_per_user", Rooms: "rooms", Page: "page", SlowMode: "slow",
 }
 

@@ -37,6 +37,7 @@ type terms struct {
 	connects, logins    pace
 	sends, userSends    pace
 	joins, history      pace
+	operations          pace
 }
 
 // slow is the slow mode of the rooms that fit a pattern.
@@ -67,6 +68,7 @@ func (q *Quota) Prepare(l parley.Limits) (apply func(), err error) {
 			connects: paceOf(l.ConnectsPerSecond, 0), logins: paceOf(l.RefusedLoginsPerSecond, 0),
 			sends: paceOf(l.SendsPerSecond, l.SendsBurst), userSends: paceOf(l.UserSendsPerSecond, l.UserSendsBurst),
 			joins: paceOf(l.JoinsPerSecond, 0), history: paceOf(l.HistoryPerSecond, 0),
+			operations: paceOf(l.OperationsPerSecond, 0),
 		},
 	}
 	if l.Loopback {

@@ -123,7 +123,7 @@ func TestThisMachinesClientsAreLetAlone(t *testing.T) {
 		for range 50 {
 			a := login(t, q, netip.MustParseAddr(addr), "ada")
 			for range 10 {
-				if err := errors.Join(a.Send("r", false), a.Join("r"), a.Read()); err != nil {
+				if err := errors.Join(a.Send("r", false), a.Join("r"), a.Read(1)); err != nil {
 					t.Fatalf("%s: %v", addr, err)
 				}
 			}
@@ -144,7 +144,7 @@ func TestRatesOfASession(t *testing.T) {
 	}{
 		"sends":   {quota.Sends, func(l *parley.Limits) { l.SendsPerSecond, l.SendsBurst = 2, 10 }, func(a *quota.Account) error { return a.Send("r", true) }},
 		"joins":   {quota.Joins, func(l *parley.Limits) { l.JoinsPerSecond = 2 }, func(a *quota.Account) error { return a.Join("r") }},
-		"history": {quota.History, func(l *parley.Limits) { l.HistoryPerSecond = 2 }, (*quota.Account).Read},
+		"history": {quota.History, func(l *parley.Limits) { l.HistoryPerSecond = 2 }, func(a *quota.Account) error { return a.Read(50) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -438,6 +438,70 @@ func TestWhoIsRefusedAgainAndAgainIsReadSlower(t *testing.T) {
 	})
 }
 
+func TestWhoDoesTooMuchIsReadSlower(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQuota(t, func(l *parley.Limits) { l.OperationsPerSecond = 10 })
+		a := login(t, q, far, "ada")
+		began := time.Now()
+		for range 150 { // 50 at once, and 10 a second
+			if err := a.Operate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(began); took < 9*time.Second || took > 11*time.Second {
+			t.Errorf("150 operations took %v", took)
+		}
+		if q.Met()[quota.Operations] != 100 {
+			t.Errorf("%d are counted", q.Met()[quota.Operations])
+		}
+		var wg sync.WaitGroup
+		began = time.Now()
+		for range 20 { // of one user, which has four sessions' worth
+			b := login(t, q, other, "ada")
+			wg.Go(func() {
+				for range 40 {
+					_ = b.Operate(t.Context())
+				}
+			})
+		}
+		wg.Wait()
+		if took := time.Since(began); took < 10*time.Second || took > 20*time.Second {
+			t.Errorf("800 operations of one user took %v", took)
+		}
+		bob := login(t, q, other, "bob")
+		began = time.Now()
+		if err := bob.Operate(t.Context()); err != nil || time.Since(began) > 0 {
+			t.Errorf("another user waited for %v: %v", time.Since(began), err)
+		}
+	})
+}
+
+func TestLargePagesCountForSeveral(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQuota(t, func(l *parley.Limits) { l.HistoryPerSecond = 10 }) // 50 at once, of 50 messages
+		a, b := login(t, q, far, "ada"), login(t, q, far, "bob")
+		if err := errors.Join(a.Read(1000), a.Read(1000), a.Read(500)); err != nil {
+			t.Error(err)
+		}
+		err := a.Read(1000)
+		refused(t, q, err, parley.RateLimited, quota.History, true)
+		time.Sleep(parley.AsError(err).Retry)
+		if err := a.Read(1000); err != nil {
+			t.Error(err)
+		}
+		for range 50 {
+			if err := b.Read(50); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := b.Read(1); err == nil {
+			t.Error("a small page costs nothing")
+		}
+	})
+}
+
 func TestPagesAreCut(t *testing.T) {
 	t.Parallel()
 	q := newQuota(t, func(l *parley.Limits) { l.Page = 20 })
@@ -455,131 +519,12 @@ func TestNoQuotaNoLimit(t *testing.T) {
 		t.Fatal(a, err)
 	}
 	ok, err := a.Signal()
-	if err := errors.Join(err, a.Login("ada", true), a.MayLogin(), a.Send("r", false), a.Join("r"), a.Read(), a.Calm(t.Context())); err != nil || !ok || a.Page(7) != 7 {
+	if err := errors.Join(err, a.Login("ada", true), a.MayLogin(), a.Send("r", false), a.Join("r"), a.Read(1), a.Operate(t.Context()), a.Calm(t.Context())); err != nil || !ok || a.Page(7) != 7 {
 		t.Error(err, ok)
 	}
 	a.LoginRefused()
 	a.Close()
 	q.Count(quota.Frame)
-}
-
-// listed is a log's rooms.
-type listed struct {
-	mu    sync.Mutex
-	names []string
-	err   error
-	asked int
-}
-
-func (l *listed) list(context.Context) ([]string, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.asked++
-	return append([]string(nil), l.names...), l.err
-}
-
-func (l *listed) set(names ...string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.names = names
-}
-
-// running runs a quota that knows the rooms of l, within a bubble.
-func running(t *testing.T, q *quota.Quota, l *listed) {
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- q.Run(ctx, l.list) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	synctest.Wait()
-}
-
-func TestRoomsAUserMakes(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		q := newQuota(t, func(l *parley.Limits) { l.RoomsPerUser, l.RoomsInAll = 3, 6 })
-		l := &listed{names: []string{"old"}}
-		running(t, q, l)
-		ada, bob := login(t, q, far, "ada"), login(t, q, loopback, "bob")
-		if err := errors.Join(ada.Send("old", false), ada.Send("a1", false), ada.Join("a1"), ada.Join("a2"), bob.Send("a2", false), ada.Send("a3", false)); err != nil {
-			t.Fatal(err)
-		}
-		refused(t, q, ada.Send("a4", false), parley.Conflict, quota.RoomsPerUser, false)
-		refused(t, q, ada.Join("a4"), parley.Conflict, quota.RoomsPerUser, false)
-		ada.Close()
-		ada = login(t, q, other, "ada")
-		refused(t, q, ada.Join("a4"), parley.Conflict, quota.RoomsPerUser, false)
-		if err := errors.Join(bob.Send("b1", false), bob.Send("b2", false)); err != nil {
-			t.Fatal(err)
-		}
-		refused(t, q, bob.Send("b3", false), parley.Conflict, quota.Rooms, false)
-		if err := errors.Join(ada.Send("b1", false), bob.Join("a3"), ada.Send("old", false)); err != nil {
-			t.Errorf("rooms that there are: %v", err)
-		}
-
-		l.set("old", "a1", "b1", "b2", "elsewhere") // a2 and a3 are gone
-		made := false
-		for i := 0; i < 5 && !made; i++ { // who is refused has the list looked up, at times
-			made = ada.Join("a4") == nil
-			time.Sleep(time.Minute)
-		}
-		if err := bob.Send("elsewhere", false); err != nil || !made {
-			t.Error(err, made)
-		}
-		refused(t, q, ada.Send("a6", false), parley.Conflict, quota.Rooms, false)
-	})
-}
-
-func TestListOfRoomsIsLookedUpSeldom(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		q := newQuota(t, func(l *parley.Limits) { l.RoomsPerUser = 1 })
-		l := &listed{names: []string{"first"}}
-		a := connect(t, q, far)
-		running(t, q, l)
-		if err := a.Join("mine"); err != nil {
-			t.Fatal(err)
-		}
-		l.set("first", "mine")
-		for i := range 60_000 {
-			if err := a.Join(fmt.Sprint("r", i)); err == nil {
-				t.Fatal("a second room")
-			}
-			time.Sleep(time.Millisecond)
-		}
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if l.asked < 2 || l.asked > 8 {
-			t.Errorf("looked up %d times in a minute", l.asked)
-		}
-	})
-}
-
-func TestNobodyIsRefusedForRoomsWhileTheyAreNotKnown(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		q := newQuota(t, func(l *parley.Limits) { l.RoomsInAll = 2 })
-		l := &listed{err: errors.New("the log is busy")}
-		running(t, q, l)
-		a := connect(t, q, far)
-		for i := range 5 {
-			if err := a.Send(fmt.Sprint("r", i), false); err != nil {
-				t.Fatal(err)
-			}
-		}
-		l.mu.Lock()
-		l.names, l.err = []string{"r0", "r1", "r2", "r3", "r4"}, nil
-		l.mu.Unlock()
-		time.Sleep(time.Minute)
-		if err := a.Send("r0", false); err != nil {
-			t.Error(err)
-		}
-		refused(t, q, a.Send("r5", false), parley.Conflict, quota.Rooms, false)
-	})
 }
 
 // Very many users, addresses and rooms in slow mode are not all remembered.

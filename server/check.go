@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"parley"
@@ -46,8 +49,8 @@ func (c *Config) findings() settings.Mistakes {
 		_, err := httpapi.ParseOrigins(c.Origins[i : i+1])
 		f.need(err == nil, fmt.Sprintf("origins[%d]", i), "%s", saidOf(err))
 	}
-	_, err := httpapi.ParseOrigins(c.Origins)
-	f.need(err == nil, "origins", "%s", saidOf(err))
+	f = append(f, c.tlsFindings()...)
+	f = append(f, c.proxyFindings()...)
 	f.limits(&c.Limits)
 	for _, m := range hooks.Check(c.Hooks, c.Inbound) {
 		f.need(false, m.Path, "%s", m.Text)
@@ -98,7 +101,7 @@ func (f *findings) limits(l *parley.Limits) {
 		value       int
 		least, most int
 	}{
-		{"message", l.Message, 1, 16 << 20},
+		{"message", l.Message, 1, 3 << 20}, // the log takes records of 4 MiB
 		{"frame", l.Frame, 1024, 64 << 20},
 		{"inflight", l.Inflight, 1, 1 << 16},
 		{"rooms_per_session", l.Rooms, 1, 1 << 16},
@@ -116,6 +119,7 @@ func (f *findings) limits(l *parley.Limits) {
 		{"joins_per_second", l.JoinsPerSecond, 0, most},
 		{"history_per_second", l.HistoryPerSecond, 0, most},
 		{"signals_per_second", l.SignalsPerSecond, 0, most},
+		{"operations_per_second", l.OperationsPerSecond, 0, most},
 		{"rooms_per_user", l.RoomsPerUser, 0, most},
 		{"rooms", l.RoomsInAll, 0, most},
 	} {
@@ -170,21 +174,10 @@ func saidOf(err error) string {
 // warnings are what is allowed, and most likely not meant.
 func (c *Config) warnings() settings.Mistakes {
 	var f findings
+	f.secrets(c)
 	if c.Auth != nil {
-		for i, k := range c.Auth.Keys {
-			f.readable(fmt.Sprintf("auth.keys[%d].secret_file", i), k.SecretFile)
-		}
 		f.need(!c.Open, "open", "it has no effect, since auth says who may do what")
-		f.need(!isPublic(c.TCP) && (c.HTTP == "" || !isPublic(c.HTTP)), "tcp", "others can reach it without TLS: tokens and messages travel so that anyone between can read them")
-	}
-	for i, h := range c.Hooks {
-		f.readable(fmt.Sprintf("hooks[%d].secret_file", i), h.SecretFile)
-		for n, header := range h.Headers {
-			f.readable(fmt.Sprintf("hooks[%d].headers[%d].value_file", i, n), header.ValueFile)
-		}
-	}
-	for i, h := range c.Inbound {
-		f.readable(fmt.Sprintf("inbound[%d].secret_file", i), h.SecretFile)
+		f.need(c.secure() || !isPublic(c.TCP) && (c.HTTP == "" || !isPublic(c.HTTP)), "tcp", "others can reach it without TLS: tokens and messages travel so that anyone between can read them")
 	}
 	f.need(len(c.Inbound) == 0 || c.HTTP != "", "inbound", "nothing can come in, since http is off")
 	for i, g := range c.Anonymous {
@@ -193,13 +186,20 @@ func (c *Config) warnings() settings.Mistakes {
 	return settings.Mistakes(f)
 }
 
-// readable warns of a secret that others on this machine can read.
-func (f *findings) readable(path, file string) {
-	if file == "" {
-		return
+// secretFile is the last part of the keys that name files with a secret in them.
+var secretFile = regexp.MustCompile(`[._](secret|key|value)_file$|^tls\.key$`)
+
+// secrets warns of secrets that others on this machine can read.
+func (f *findings) secrets(c *Config) {
+	values := settings.New(c).Shown()
+	for _, path := range slices.Sorted(maps.Keys(values)) {
+		file := values[path].Value
+		if !secretFile.MatchString(path) || strings.HasSuffix(path, "public_key_file") || file == "" {
+			continue
+		}
+		info, err := os.Stat(file)
+		f.need(err != nil || info.Mode().Perm()&0o004 == 0, path, "everyone on this machine can read %s; chmod 600 makes it yours alone", file)
 	}
-	info, err := os.Stat(file)
-	f.need(err != nil || info.Mode().Perm()&0o004 == 0, path, "everyone on this machine can read %s; chmod 600 makes it yours alone", file)
 }
 
 // AuditTo is where the audit log goes, as audit.Open takes it.

@@ -27,6 +27,10 @@ type Config struct {
 	Hostnames []string `yaml:"hostnames" flag:"hostname"` // names that HTTP answers to, beside its addresses
 	Origins   []string `yaml:"origins" flag:"origin"`     // of other sites' pages that may use HTTP: scheme://host or scheme://host:port
 
+	TLS     TLS      `yaml:"tls"`
+	ACME    ACME     `yaml:"acme"`
+	Proxies []string `yaml:"proxies"` // networks and addresses of who may say who its client is
+
 	Limits parley.Limits `yaml:"limits"`
 
 	Hooks   []hooks.Out `yaml:"hooks"`   // what happens in rooms is posted to URLs
@@ -56,6 +60,7 @@ func Default() Config {
 		Data:       "parley-data",
 		TCP:        "127.0.0.1:8000",
 		HTTP:       "127.0.0.1:8080",
+		ACME:       ACME{Directory: "https://acme-v02.api.letsencrypt.org/directory"},
 		Limits:     parley.DefaultLimits(),
 		Retain:     Retain{Messages: 100_000, Age: 30 * 24 * time.Hour},
 		Dedupe:     10 * time.Minute,

@@ -187,6 +187,26 @@ func TestMistakesHavePlaces(t *testing.T) {
 	}
 }
 
+// A certificate's key is a secret as well as those of tokens.
+func TestWarnsOfKeysThatOthersCanRead(t *testing.T) {
+	t.Parallel()
+	file := write(t, map[string]string{"tls.key": secret, "parley.yml": "tls: {cert: tls.crt, key: tls.key}\n"})
+	key := filepath.Join(filepath.Dir(file), "tls.key")
+	for mode, warned := range map[os.FileMode]bool{0o600: false, 0o640: false, 0o644: true} {
+		if err := os.Chmod(key, mode); err != nil {
+			t.Fatal(err)
+		}
+		c, err := server.Sources{File: file}.Read()
+		if c == nil {
+			t.Fatal(err)
+		}
+		all := strings.Join(c.Warnings(), "\n")
+		if strings.Contains(all, "tls.key: everyone on this machine can read "+key) != warned {
+			t.Errorf("%v: %s", mode, all)
+		}
+	}
+}
+
 // Who may come in from where, by address, auth and --open.
 func TestSafeByDefault(t *testing.T) {
 	t.Parallel()

@@ -13,6 +13,7 @@ import (
 	"parley/room"
 	"parley/session"
 	"parley/transport/http"
+	"parley/transport/sock"
 	"parley/transport/sse"
 	"parley/transport/tcp"
 	"parley/transport/ws"
@@ -30,12 +31,15 @@ type doors struct {
 	logger   *slog.Logger
 	changes  reloader // each part that can change while it runs adds itself to its parts
 
-	lines, pages *net.TCPListener
+	lines, pages *sock.Listener
+	identity     *identity // nil = no TLS
 	tcp          *tcp.Server
 	sse          *sse.Server
 	ws           *ws.Server
 	http         *httpapi.Server // nil = no HTTP
 	drains       []func(context.Context)
+
+	stopIdentity func() // nil = it does not run
 
 	failed  chan error // the first error of a Serve
 	serving sync.WaitGroup
@@ -50,12 +54,20 @@ func (d *doors) open(lines, pages *net.TCPListener) (err error) {
 		}
 	}()
 	d.failed = make(chan error, 1)
-	d.lines, d.pages = lines, pages
+	if err := d.listen(lines, pages); err != nil {
+		return err
+	}
 	if pages != nil {
 		if err := d.openHTTP(); err != nil {
 			return err
 		}
 	}
+	believe, err := d.believe(context.Background(), d.config)
+	if err != nil {
+		return err
+	}
+	believe()
+	d.changes.parts = append(d.changes.parts, d.believe)
 	d.tcp, err = tcp.NewServer(d.sessions, tcp.Config{
 		Pause: pause(d.config.Pause), Web: d.url(), Logger: d.logger,
 	})
@@ -63,12 +75,49 @@ func (d *doors) open(lines, pages *net.TCPListener) (err error) {
 		return err
 	}
 	d.drains = append(d.drains, d.tcp.Drain, d.sender.Drain)
-	d.serve(func() error { return d.tcp.Serve(lines) })
+	d.serve(func() error { return d.tcp.Serve(d.lines) })
 	if pages != nil {
-		d.serve(func() error { return d.http.Serve(pages) })
+		d.serve(func() error { return d.http.Serve(d.pages) })
 	}
 	return nil
 }
+
+// listen makes listeners of TCP's, with TLS where that is spoken.
+func (d *doors) listen(lines, pages *net.TCPListener) (err error) {
+	config := sock.ListenerConfig{Handshake: d.config.Limits.Handshake, Logger: d.logger}
+	toLines, toPages, port := config, config, 0
+	if pages != nil {
+		port = portOf(pages.Addr())
+	}
+	if d.identity, err = openIdentity(d.config, port, d.logger); err != nil {
+		d.lines = sock.Listen(lines, config) // to be closed
+		return err
+	}
+	d.changes.parts = append(d.changes.parts, steady(*d.config))
+	if d.identity != nil {
+		if !d.config.TLS.PlainTCP {
+			toLines.TLS = d.identity.config()
+		}
+		toPages.TLS, toPages.NotTLS = d.identity.config("http/1.1", acmeALPN), httpapi.NotTLS
+		if d.identity.change != nil {
+			d.changes.parts = append(d.changes.parts, d.identity.change)
+		}
+	}
+	if pages != nil {
+		d.pages = sock.Listen(pages, toPages)
+	}
+	toLines.NotTLS = tcp.NotTLS(d.url())
+	d.lines = sock.Listen(lines, toLines)
+	if d.identity != nil { // from now on an authority can ask
+		ctx, cancel := context.WithCancel(context.Background())
+		d.stopIdentity = cancel
+		d.serving.Go(func() { d.identity.run(ctx) })
+	}
+	return nil
+}
+
+// acmeALPN is agreed on by an authority that asks for a proof (RFC 8737).
+const acmeALPN = "acme-tls/1"
 
 // openHTTP makes what is behind the HTTP port.
 func (d *doors) openHTTP() (err error) {
@@ -80,13 +129,14 @@ func (d *doors) openHTTP() (err error) {
 	if err != nil {
 		return err
 	}
-	allowed := slices.Concat(d.config.Hostnames, origins)
+	hostnames := d.config.names()
+	allowed := slices.Concat(hostnames, origins)
 	if d.ws, err = ws.NewServer(d.sessions, ws.Config{AllowedOrigins: allowed, Logger: d.logger}); err != nil {
 		return err
 	}
 	d.drains = append(d.drains, d.ws.Drain)
 	d.http = httpapi.NewServer(d.sessions, httpapi.Config{
-		Hostnames: d.config.Hostnames,
+		Hostnames: hostnames,
 		Origins:   origins,
 		Events:    d.sse,
 		Hooks:     d.receiver,
@@ -105,16 +155,19 @@ func (d *doors) openHTTP() (err error) {
 func (d *doors) names(_ context.Context, c *Config) (apply func(), err error) {
 	origins, err := httpapi.ParseOrigins(c.Origins)
 	return func() {
-		d.http.SetNames(c.Hostnames, origins)
-		d.ws.SetOrigins(slices.Concat(c.Hostnames, origins))
+		d.http.SetNames(c.names(), origins)
+		d.ws.SetOrigins(slices.Concat(c.names(), origins))
 	}, err
 }
 
+// names are those that HTTP answers to, beside its addresses.
+func (c *Config) names() []string { return slices.Concat(c.Hostnames, c.ACME.Domains) }
+
 // addresses are where clients can come.
 func (d *doors) addresses() Addresses {
-	a := Addresses{TCP: d.lines.Addr().String()}
+	a := Addresses{TCP: d.lines.Addr().String(), SecureTCP: d.lines.Secure()}
 	if d.pages != nil {
-		a.HTTP = d.pages.Addr().String()
+		a.HTTP, a.SecureHTTP = d.pages.Addr().String(), d.pages.Secure()
 	}
 	return a
 }
@@ -123,6 +176,9 @@ func (d *doors) addresses() Addresses {
 func (d *doors) url() string {
 	if d.pages == nil {
 		return ""
+	}
+	if d.pages.Secure() {
+		return "https://" + d.pages.Addr().String()
 	}
 	return "http://" + d.pages.Addr().String()
 }
@@ -144,10 +200,16 @@ func (d *doors) drain(ctx context.Context) {
 		d.http.Retire()
 	}
 	_ = d.lines.Close() // with it ends Serve
+	if d.stopIdentity != nil {
+		d.stopIdentity()
+	}
 	var wg sync.WaitGroup
 	for _, drain := range d.drains {
 		wg.Go(func() { drain(ctx) })
 	}
 	wg.Wait()
+	if d.pages != nil {
+		_ = d.pages.Close() // where its server has not begun
+	}
 	d.serving.Wait()
 }

@@ -37,7 +37,7 @@ func posted(t *testing.T) (url string, bodies <-chan string) {
 	return s.URL, c
 }
 
-func await(t *testing.T, bodies <-chan string, want string) {
+func awaitBody(t *testing.T, bodies <-chan string, want string) {
 	t.Helper()
 	select {
 	case got := <-bodies:
@@ -70,7 +70,7 @@ func TestReloadChangesHooks(t *testing.T) {
 	c.Inbound = []hooks.In{{Name: "in", Kind: "github", Room: "lobby", SecretFile: key}}
 	reload(c)
 	ada.ask(`"op":"send","room":"lobby","body":"1"`, `"op":"ack"`)
-	await(t, first, `"1"`)
+	awaitBody(t, first, `"1"`)
 	if _, text := get(t, "http://"+addresses.HTTP+"/metrics"); !regexp.MustCompile(`(?m)^parley_hooks_sent_total\{hook="h"\} \d$`).MatchString(text) {
 		t.Error("the metrics do not tell of the hook")
 	}
@@ -79,7 +79,7 @@ func TestReloadChangesHooks(t *testing.T) {
 	bad.Hooks = []hooks.Out{{Name: "h", Rooms: []auth.Pattern{lobby}, URL: two, SecretFile: key + "-gone"}}
 	reload(bad)
 	ada.ask(`"op":"send","room":"lobby","body":"2"`, `"op":"ack"`)
-	await(t, first, `"2"`)
+	awaitBody(t, first, `"2"`)
 	if !strings.Contains(log.String(), "hooks[0].secret_file: open ") {
 		t.Errorf("it does not say what is wrong:\n%s", log)
 	}
@@ -102,7 +102,7 @@ func TestReloadChangesHooks(t *testing.T) {
 	if resp.StatusCode != 200 {
 		t.Errorf("%d", resp.StatusCode)
 	}
-	await(t, second, `{"n":3}`)
+	awaitBody(t, second, `{"n":3}`)
 }
 
 // A wrong signature is in the audit log, and the secret in no log.

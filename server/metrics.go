@@ -6,6 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"parley/transport/sock"
 )
 
 // Metrics have no label of a room or user: there is no bound to either, and both are nobody's business
@@ -98,6 +100,11 @@ var (
 
 	limited = counter("limited_total", "Times a limit was met, by which.", "limit")
 
+	handshakes        = counter("tls_handshakes_total", "TLS handshakes done.", "port")
+	handshakesFailed  = counter("tls_handshakes_failed_total", "Connections that did not become TLS, by why.", "port", "why")
+	handshakesPending = gauge("tls_handshakes_pending", "Connections that are not ready: in their handshake, or in a proxy's header.", "port")
+	proxyHeaders      = counter("proxy_headers_refused_total", "Headers of the PROXY protocol that cannot be.", "port")
+
 	httpOpen    = gauge("http_open", "Requests being answered now.")
 	httpAnswers = counter("http_answers_total", "Requests answered, by class of status.", "status")
 	httpRefused = counter("http_refused_total", "Requests for another host, from another site, or of doubtful length.")
@@ -130,6 +137,8 @@ func (g gatherer) Collect(ch chan<- prometheus.Metric) {
 		set(limited, float64(n), limit.String())
 	}
 
+	collectListener(set, "tcp", g.lines)
+	collectListener(set, "http", g.pages)
 	t := g.tcp.Stats()
 	set(connections, float64(t.Open), "tcp")
 	set(accepted, float64(t.Accepted), "tcp")
@@ -151,6 +160,17 @@ func (g gatherer) Collect(ch chan<- prometheus.Metric) {
 	for status, n := range w.Answers {
 		set(httpAnswers, float64(n), status)
 	}
+}
+
+func collectListener(set func(metric, float64, ...string), port string, l *sock.Listener) {
+	s := l.Stats()
+	set(handshakes, float64(s.Handshakes), port)
+	set(handshakesFailed, float64(s.Failed), port, "failed")
+	set(handshakesFailed, float64(s.Late), port, "late")
+	set(handshakesFailed, float64(s.Hurried), port, "hurried")
+	set(handshakesFailed, float64(s.Plain), port, "plain")
+	set(handshakesPending, float64(s.UnderWay), port)
+	set(proxyHeaders, float64(s.BadHeaders), port)
 }
 
 func (g gatherer) collectLog(set func(metric, float64, ...string)) {

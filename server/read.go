@@ -76,7 +76,7 @@ func hides(unread settings.Mistakes, path string) bool {
 // Warnings are what is allowed, and most likely not meant.
 func (c *Settled) Warnings() []string {
 	var lines []string
-	for _, m := range c.Config.warnings() {
+	for _, m := range c.warnings() {
 		lines = append(lines, c.set.Mistake(m.Path, m.Text).String())
 	}
 	return lines

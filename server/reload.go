@@ -19,6 +19,9 @@ import (
 // changeable are the keys that a running server can change, with all that is in them.
 var changeable = []string{"auth", "anonymous", "revoked", "limits", "hooks", "inbound", "hostnames", "origins", "proxies", "tls"}
 
+// fixed are keys within those that cannot change for all that.
+var fixed = []string{"limits.lag"}
+
 // part is a piece of a running server that can change. Prepared, a change cannot fail any more, and
 // nothing is in force before apply: so either all parts change or none does. The last part alone may
 // change when it is prepared.
@@ -44,8 +47,8 @@ func (r *reloader) apply(ctx context.Context, c Config) error {
 	if err := c.Check(); err != nil {
 		return err
 	}
-	if fixed := fixedChanges(r.config, &c); len(fixed) > 0 {
-		r.logger.Warn("some settings cannot change while the server runs: they wait for the next start", "keys", strings.Join(fixed, " "))
+	if keys := fixedChanges(r.config, &c); len(keys) > 0 {
+		r.logger.Warn("some settings cannot change while the server runs: they wait for the next start", "keys", strings.Join(keys, " "))
 	}
 	var applies []func()
 	for _, p := range r.parts {
@@ -71,6 +74,7 @@ func kept(old *Config, c Config) Config {
 			is.Field(i).Set(was.Field(i))
 		}
 	}
+	c.Limits.Lag, c.Limits.Dedupe = old.Limits.Lag, old.Limits.Dedupe
 	return c
 }
 
@@ -81,7 +85,7 @@ func fixedChanges(old, c *Config) []string {
 	for key, v := range is {
 		top, _, _ := strings.Cut(key, ".")
 		top, _, _ = strings.Cut(top, "[")
-		if !slices.Contains(changeable, top) && was[key] != v {
+		if (!slices.Contains(changeable, top) || slices.Contains(fixed, key)) && was[key] != v {
 			keys = append(keys, key)
 		}
 	}
@@ -89,8 +93,8 @@ func fixedChanges(old, c *Config) []string {
 	return keys
 }
 
-// limiting puts other limits into force. Those of Lag and Handshake, and how long a repeated id is known,
-// wait for the next start.
+// limiting puts other limits into force. Lag, the handshake's time over HTTP, and how long a repeated id
+// is known wait for the next start.
 func limiting(q *quota.Quota) part {
 	return func(_ context.Context, c *Config) (func(), error) {
 		l := c.Limits

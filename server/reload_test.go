@@ -11,7 +11,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"parley"
 	"parley/auth"
 	"parley/server"
 )
@@ -171,6 +173,32 @@ func TestReloadChangesWhatHoldsAndKeepsSessions(t *testing.T) {
 	}
 }
 
+// Who is connected has other limits from the next operation on, and loses nothing.
+func TestReloadChangesLimits(t *testing.T) {
+	t.Parallel()
+	c := configuration(t)
+	addresses, _, reload := reloadable(t, c)
+	ada := talk(t, addresses.TCP)
+	ada.ask(join, `"op":"joined"`)
+	ada.ask(send, `"op":"ack"`)
+	c.Limits.Message = 1
+	reload(c)
+	ada.ask(send, `"code":"too_large"`)
+	ada.ask(`"op":"hello"`, `"message":1,`)
+	c.Limits = server.Default().Limits
+	c.Limits.Slow = []parley.Slow{{Rooms: "**", Every: time.Hour}}
+	c.Limits.Loopback = true
+	reload(c)
+	ada.ask(send, `"op":"ack"`)
+	ada.ask(send, `"code":"rate_limited"`)
+	c.Limits.Slow = nil
+	reload(c)
+	for range 3 {
+		ada.ask(send, `"op":"ack"`)
+	}
+	ada.ask(join, `"code":"conflict"`)
+}
+
 // Whatever is wrong with it, a configuration that cannot be put into force as a whole is not at all.
 func TestBadReloadLeavesTheOldConfiguration(t *testing.T) {
 	t.Parallel()
@@ -180,7 +208,7 @@ func TestBadReloadLeavesTheOldConfiguration(t *testing.T) {
 	ada := talk(t, addresses.TCP)
 	for want, spoil := range map[string]func(*server.Config){
 		"limits.page: 1 to 1000, not 0": func(c *server.Config) { c.Limits.Page = 0 },
-		"origins: ":                     func(c *server.Config) { c.Origins = []string{"*"} },
+		"origins[0]: ":                  func(c *server.Config) { c.Origins = []string{"*"} },
 		"auth.keys[0].secret_file: open nowhere: ": func(c *server.Config) {
 			c.Auth = &auth.Config{Issuer: "i", Audience: "a", Keys: []auth.KeyConfig{{Alg: "HS256", SecretFile: "nowhere"}}}
 		},
@@ -207,9 +235,9 @@ func TestReloadNamesWhatCannotChange(t *testing.T) {
 	t.Parallel()
 	c := configuration(t)
 	addresses, log, reload := reloadable(t, c)
-	c.TCP, c.Retain.Messages, c.Hostnames = "127.0.0.1:1", 7, []string{"chat.example"}
+	c.TCP, c.Retain.Messages, c.Limits.Lag, c.Hostnames = "127.0.0.1:1", 7, 1<<20, []string{"chat.example"}
 	reload(c)
-	if want := `wait for the next start" keys="retain.messages tcp"`; !strings.Contains(log.String(), want) {
+	if want := `wait for the next start" keys="limits.lag retain.messages tcp"`; !strings.Contains(log.String(), want) {
 		t.Errorf("no %s in\n%s", want, log)
 	}
 	if !answersTo(t, addresses.HTTP, "chat.example") {

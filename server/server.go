@@ -26,6 +26,8 @@ import (
 type Addresses struct {
 	TCP  string
 	HTTP string // "" = nowhere
+
+	SecureTCP, SecureHTTP bool // TLS is spoken there
 }
 
 // Options are what Run is given beside the configuration.
@@ -71,6 +73,12 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 		return err
 	}
 	defer closing(log.Close, &err)
+	logins := keepingLogins(authority, c.Data)
+	keep, err := logins(ctx, &c)
+	if err != nil {
+		return err
+	}
+	keep()
 
 	hub := room.NewHub(log, room.Config{
 		RetainMessages: c.Retain.Messages, RetainAge: c.Retain.Age, Lag: c.Limits.Lag, Logger: logger,
@@ -104,7 +112,7 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 		}
 	}
 	d := &doors{config: &c, sessions: sessions, engine: log, hub: hub, sender: sender, receiver: receiver, logger: logger}
-	d.changes = reloader{config: &c, logger: logger, parts: []part{reopening(o.Audit, logger)}}
+	d.changes = reloader{config: &c, logger: logger, parts: []part{reopening(o.Audit, logger), logins}}
 	if err := d.open(lines, web); err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func (s *Session) ask(ctx context.Context, op *wire.Op) error {
 	if err := s.server.checkSize(op); err != nil {
 		return err
 	}
-	if err := s.slot(ctx); err != nil {
+	if err := s.slot(ctx, op); err != nil {
 		return err
 	}
 	ref, room := bytes.Clone(op.Ref), op.Room

@@ -39,8 +39,11 @@ var handlers = map[wire.Kind]func(*Session, context.Context, *wire.Op) error{
 // buffer: nothing of it is kept. The error is ErrEnd,
 // ErrRefused or ctx's.
 func (s *Session) Do(ctx context.Context, op *wire.Op) error {
-	if err := s.out.Ready(ctx); err != nil {
+	if err := s.Paced(ctx); err != nil {
 		return err
+	}
+	if s.ended.Load() != nil { // it was told why; what it had sent before does not count any more
+		return ErrRefused
 	}
 	handle, ok := handlers[op.Kind]
 	if !ok {
@@ -71,14 +74,14 @@ func (s *Session) send(ctx context.Context, op *wire.Op) error {
 		return err
 	}
 	d.From, d.Session = s.user, s.id
-	if err := s.slot(ctx); err != nil {
+	if err := s.slot(ctx, op); err != nil {
 		return err
 	}
 	if m := s.member(op.Room); m != nil {
 		m.Sends()
 	}
 	ref, name := bytes.Clone(op.Ref), op.Room
-	err = s.server.Log.Append(ctx, d, func(r parley.Receipt, err error) {
+	err = s.server.put(ctx, op, d, func(r parley.Receipt, err error) {
 		if err != nil {
 			s.Refuse(ref, err)
 		} else {
@@ -92,8 +95,9 @@ func (s *Session) send(ctx context.Context, op *wire.Op) error {
 	return err
 }
 
-// slot takes a place among the sends in flight, or waits for one.
-func (s *Session) slot(ctx context.Context) error {
+// slot takes a place among the sends in flight, or waits for one. Who may not send any more after the
+// wait does not get it.
+func (s *Session) slot(ctx context.Context, op *wire.Op) error {
 	if s.slots == nil {
 		s.slots = make(chan struct{}, s.server.Bounds().Inflight)
 	}
@@ -105,10 +109,14 @@ func (s *Session) slot(ctx context.Context) error {
 	s.server.Quota.Count(quota.Inflight)
 	select {
 	case s.slots <- struct{}{}:
-		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	err := s.server.permit(s.principal(), op)
+	if err != nil {
+		<-s.slots
+	}
+	return err
 }
 
 func (s *Session) ping(_ context.Context, op *wire.Op) error {

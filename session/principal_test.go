@@ -105,6 +105,8 @@ func TestATokenSaysWho(t *testing.T) {
 	ada := stranger(t, server)
 	ada.do(`{"op":"join","room":"lobby","ref":1}`)
 	ada.want(`{"op":"error","ref":1,"code":"unauthorized","message":"say first who you are: a token is needed"}`)
+	ada.do(`{"op":"rooms","ref":0}`) // every room would be looked at
+	ada.want(`{"op":"error","ref":0,"code":"unauthorized",`)
 	ada.do(`{"op":"hello","name":"bob","ref":2,"token":"` + token(t, "ada", time.Hour, "join,send=lobby", "members=**") + `"}`)
 	ada.want(`{"op":"welcome","ref":2,"user":"ada",`)
 	ada.do(`{"op":"join","room":"lobby","ref":3}`, `{"op":"join","room":"ops","ref":4}`, `{"op":"join","room":"lobby","last":1,"ref":5}`)

@@ -38,9 +38,11 @@ func (s *Server) charge(a *quota.Account, who *auth.Principal, op *wire.Op) erro
 		return a.Join(op.Room)
 	case wire.History:
 		op.Limit = a.Page(op.Limit)
-		return a.Read()
-	case wire.ListRooms, wire.Members:
-		return a.Read()
+		return a.Read(op.Limit)
+	case wire.ListRooms:
+		return a.Read(parley.MaxPage) // every room is looked at
+	case wire.Members:
+		return a.Read(0)
 	}
 	return nil
 }

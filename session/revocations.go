@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"time"
+	"sync"
 
 	"parley"
 	"parley/wire"
@@ -46,24 +46,15 @@ func (s *Server) revoke(ctx context.Context, by string, op *wire.Op) error {
 // revokedPage is how many revocations are read at a time.
 const revokedPage = 500
 
-// readAgain is when a log that could not be read is read again.
-const readAgain = time.Second
-
 // FollowRevocations applies what operations have revoked, on whatever node, until ctx ends. It
 // returns when all that there is has been applied; wait returns after ctx has ended.
 func (s *Server) FollowRevocations(ctx context.Context) (wait func(), err error) {
-	news := make(chan struct{}, 1)
-	_, stop, err := s.Log.Follow(ctx, revokedRoom, func([]*parley.Message) {
-		select {
-		case news <- struct{}{}:
-		default: // it will look anyway
-		}
-	})
+	f := &revoker{server: s, more: make(chan struct{}, 1)}
+	_, stop, err := s.Log.Follow(ctx, revokedRoom, f.take)
 	if err != nil {
 		return nil, fmt.Errorf("follow revocations: %w", err)
 	}
-	at, err := s.applyRevocations(ctx, 0)
-	if err != nil {
+	if err := f.catchUp(ctx); err != nil {
 		stop()
 		return nil, fmt.Errorf("read revocations: %w", err)
 	}
@@ -71,56 +62,79 @@ func (s *Server) FollowRevocations(ctx context.Context) (wait func(), err error)
 	go func() {
 		defer close(done)
 		defer stop()
-		s.keepRevoking(ctx, at, news)
+		f.run(ctx)
 	}()
 	return func() { <-done }, nil
 }
 
-func (s *Server) keepRevoking(ctx context.Context, at uint64, news <-chan struct{}) {
-	var again <-chan time.Time
+// revoker applies revocations in the log's order.
+type revoker struct {
+	server *Server
+	seq    uint64 // of the last that was applied
+
+	mu   sync.Mutex
+	news []*parley.Message
+	more chan struct{} // there are news
+}
+
+// take is called by the log's tail.
+func (f *revoker) take(batch []*parley.Message) {
+	f.mu.Lock()
+	f.news = append(f.news, batch...)
+	f.mu.Unlock()
+	select {
+	case f.more <- struct{}{}:
+	default: // it is awake
+	}
+}
+
+// catchUp applies what was there before the tail.
+func (f *revoker) catchUp(ctx context.Context) error {
+	for {
+		page, err := f.server.Log.Read(ctx, revokedRoom, f.seq, revokedPage)
+		if err != nil {
+			return err
+		}
+		f.apply(page.Messages)
+		if !page.More {
+			return nil
+		}
+	}
+}
+
+// run applies what comes.
+func (f *revoker) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-news:
-		case <-again:
+		case <-f.more:
 		}
-		again = nil
-		next, err := s.applyRevocations(ctx, at)
-		if err != nil && ctx.Err() == nil {
-			s.Logger.Warn("revocations cannot be read; trying again", "err", err)
-			again = time.After(readAgain)
-		}
-		at = next
+		f.mu.Lock()
+		news := f.news
+		f.news = nil
+		f.mu.Unlock()
+		f.apply(news)
 	}
 }
 
-// applyRevocations applies those behind a seq, and gives the seq of the last.
-func (s *Server) applyRevocations(ctx context.Context, after uint64) (uint64, error) {
+func (f *revoker) apply(batch []*parley.Message) {
 	changed := false
-	defer func() {
-		if changed {
-			s.Recheck()
+	for _, m := range batch {
+		if m.Seq <= f.seq {
+			continue
 		}
-	}()
-	for {
-		page, err := s.Log.Read(ctx, revokedRoom, after, revokedPage)
-		if err != nil {
-			return after, err
+		f.seq = m.Seq
+		var r revocation
+		if err := json.Unmarshal(m.Body, &r); err != nil {
+			f.server.Logger.Error("a revocation cannot be read", "seq", m.Seq, "err", err)
+			continue
 		}
-		for _, m := range page.Messages {
-			var r revocation
-			if err := json.Unmarshal(m.Body, &r); err != nil {
-				s.Logger.Error("a revocation cannot be read", "seq", m.Seq, "err", err)
-			} else {
-				s.apply(r)
-				changed = true
-			}
-			after = m.Seq
-		}
-		if !page.More {
-			return after, nil
-		}
+		f.server.apply(r)
+		changed = true
+	}
+	if changed {
+		f.server.Recheck()
 	}
 }
 

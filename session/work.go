@@ -127,7 +127,7 @@ func (s *Session) stop(_ context.Context, op *wire.Op) error {
 // to the sends in flight.
 func settles(do func(s *Session, ctx context.Context, op *wire.Op, told work.Told) error) func(*Session, context.Context, *wire.Op) error {
 	return func(s *Session, ctx context.Context, op *wire.Op) error {
-		if err := s.slot(ctx); err != nil {
+		if err := s.slot(ctx, op); err != nil {
 			return err
 		}
 		ref, room := bytes.Clone(op.Ref), op.Room

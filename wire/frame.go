@@ -188,6 +188,9 @@ func AppendOp(dst []byte, op Op) []byte {
 		if op.TTL > 0 {
 			field("ttl", op.TTL.String())
 		}
+		if !op.Due.IsZero() {
+			field("due", op.Due.Format(time.RFC3339Nano))
+		}
 		if op.Type != parley.Text {
 			field("type", op.Type.String())
 		}

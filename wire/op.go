@@ -81,6 +81,7 @@ type Op struct {
 
 	JobKey   string        // send; jobs with the same key are done in order, "" = none
 	Priority int           // send
+	Due      time.Time     // send; not before, zero = at once
 	TTL      time.Duration // send; how long it is of use to workers, 0 = for ever
 
 	Question string        // answer

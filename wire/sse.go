@@ -40,18 +40,25 @@ func (SSE) Signal(dst []byte, room, from string, body []byte) []byte {
 	return append(JSONLines{}.Signal(dst, room, from, body), '\n')
 }
 
-// Error appends a comment for people and, where there is a hint, the time to come back after.
+// Left appends a left event: the stream is not in the room any more.
+func (SSE) Left(dst, ref []byte, room string) []byte {
+	dst = append(dst, "event: left\ndata: "...)
+	return append(JSONLines{}.Left(dst, ref, room), '\n')
+}
+
+// Error appends an error event. Where there is a hint when to come back, clients do that by
+// themselves: then it is a comment for people, and the time.
 func (SSE) Error(dst, _ []byte, e *parley.Error) []byte {
+	if e.Retry == 0 {
+		dst = append(dst, "event: error\ndata: "...)
+		return append(JSONLines{}.Error(dst, nil, e), '\n')
+	}
 	dst = append(dst, ": "...)
 	dst = append(dst, e.Code...)
 	dst = append(dst, ": "...)
-	dst = append(appendVisible(dst, e.Message), '\n')
-	if e.Retry > 0 {
-		dst = append(dst, "retry: "...)
-		dst = strconv.AppendInt(dst, max(1, e.Retry.Milliseconds()), 10)
-		dst = append(dst, '\n')
-	}
-	return append(dst, '\n')
+	dst = append(appendVisible(dst, e.Message), "\nretry: "...)
+	dst = strconv.AppendInt(dst, max(1, e.Retry.Milliseconds()), 10)
+	return append(dst, "\n\n"...)
 }
 
 // Welcome appends nothing: a stream's session is not asked for.

@@ -21,7 +21,8 @@ func TestEventsBearTheFramesOfJSONLines(t *testing.T) {
 		"gap":           {string(sse.Gap(nil, "lobby", 1, 9)), "event: gap\ndata: " + string(lines.Gap(nil, "lobby", 1, 9)) + "\n"},
 		"presence":      {string(sse.Presence(nil, "lobby", wire.Presence{Members: []string{"ada"}, Count: 1})), "event: presence\ndata: " + string(lines.Presence(nil, "lobby", wire.Presence{Members: []string{"ada"}, Count: 1})) + "\n"},
 		"signal":        {string(sse.Signal(nil, "lobby", "ada", []byte("1"))), "event: signal\ndata: " + string(lines.Signal(nil, "lobby", "ada", []byte("1"))) + "\n"},
-		"error":         {string(sse.Error(nil, nil, parley.Errorf(parley.Internal, "x"))), ": internal: x\n\n"},
+		"left":          {string(sse.Left(nil, nil, "lobby")), "event: left\ndata: {\"op\":\"left\",\"room\":\"lobby\"}\n\n"},
+		"error":         {string(sse.Error(nil, nil, parley.Errorf(parley.Internal, "x"))), "event: error\ndata: {\"op\":\"error\",\"code\":\"internal\",\"message\":\"x\"}\n\n"},
 		"error, a hint": {string(sse.Error(nil, nil, shy)), ": unavailable: come\\nback\nretry: 1000\n\n"},
 		"welcome":       {string(sse.Welcome(nil, nil, wire.Welcome{})), ""},
 	} {

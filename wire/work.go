@@ -38,9 +38,40 @@ func parseForWork(op *Op, obj *object) (err error) {
 		}
 	}
 	if obj.get("ttl") != nil {
-		op.TTL, err = obj.duration("ttl", time.Millisecond, MaxDelay)
+		if op.TTL, err = obj.duration("ttl", time.Millisecond, MaxDelay); err != nil {
+			return err
+		}
 	}
-	return err
+	return parseDue(op, obj, time.Now())
+}
+
+// parseDue reads when a message is to be sent.
+func parseDue(op *Op, obj *object, now time.Time) error {
+	at, delay := obj.get("due"), obj.get("delay")
+	switch {
+	case at != nil && delay != nil:
+		return parley.Errorf(parley.BadRequest, `either "due" or "delay"`)
+	case delay != nil:
+		d, err := obj.duration("delay", 0, MaxDelay)
+		if d > 0 {
+			op.Due = now.Add(d)
+		}
+		return err
+	case at == nil:
+		return nil
+	}
+	s, err := obj.str("due")
+	if err != nil {
+		return err
+	}
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil || t.Sub(now) > MaxDelay {
+		return parley.Errorf(parley.BadRequest, `"due" is an RFC 3339 time at most %d days away, not %q`, int(MaxDelay.Hours())/24, clip(s))
+	}
+	if t.After(now) {
+		op.Due = t.UTC()
+	}
+	return nil
 }
 
 func parseTake(op *Op, obj *object) error {

@@ -116,12 +116,22 @@ func (t *Taker) stop() {
 		return
 	}
 	t.stopped = true
-	t.group.takers--
+	if t.group.takers--; t.group.takers == 0 {
+		t.group.rest()
+	}
 	if t.queued {
 		t.queued = false
 		i := slices.Index(t.group.hungry, t)
 		t.group.hungry = slices.Delete(t.group.hungry, i, i+1)
 	}
+}
+
+// rest lets go of what is in memory for workers, since there are none. g.mu is held.
+func (g *group) rest() {
+	for _, j := range g.open {
+		g.forgetBody(j)
+	}
+	g.fresh = nil
 }
 
 // Leave is Stop for a worker that is gone: what it holds is given to others at once.

@@ -122,7 +122,9 @@ func (g *group) enter(j *job, now time.Time) {
 
 // leave takes a finished job, which is in no queue, out of view. The next one with its key may go.
 func (g *group) leave(j *job, now time.Time) {
-	delete(g.open, j.seq)
+	if delete(g.open, j.seq); len(g.open) == 0 {
+		g.open = make(map[uint64]*job) // an emptied map stays as big as it ever was
+	}
 	g.forgetBody(j)
 	if j.key == "" {
 		return

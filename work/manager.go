@@ -45,6 +45,7 @@ type Manager struct {
 	running sync.WaitGroup
 	nonce   atomic.Uint64 // of the last job given out
 	counts  counters
+	later   *later
 
 	mu      sync.Mutex
 	closed  bool
@@ -67,6 +68,7 @@ func New(c Config) *Manager {
 		readers: make(map[readerKey]*reader),
 	}
 	m.nonce.Store(rand.Uint64N(1 << 40)) // another after each start: names of tries do not come again
+	m.later = newLater(m)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	return m
 }
@@ -81,6 +83,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		m.cancel()
 		m.running.Wait()
 	}()
+	m.spawn(m.later.run)
 	for {
 		err := m.openAll(ctx)
 		if err == nil {

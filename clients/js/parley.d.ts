@@ -58,8 +58,11 @@ export interface Receipt {
 }
 
 export interface Options {
-  /** A function is called for each try. */
-  token?: string | (() => string | Promise<string>);
+  /**
+   * A function is called for each try, and a little before the token that it gave ends; it gives none where a cookie says
+   * who one is.
+   */
+  token?: string | (() => string | undefined | Promise<string | undefined>);
   /** To go by, where the server does not take it from the token. */
   name?: string;
   /** A class to use in place of the global one. */
@@ -160,6 +163,8 @@ export class Client {
   ping(options?: Asking): Promise<number>;
   /** Takes another name, when what was sent under the old one has its answer: the name in the server's word. */
   rename(name: string): Promise<string>;
+  /** Tries again now, where the client waits to do so: after signing in, say. */
+  retry(): void;
   /** Ends the connection and everything that waits: what was sent and not acknowledged rejects. */
   close(): void;
 }

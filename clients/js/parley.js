@@ -38,7 +38,8 @@
  *   says that a message is durable, and where; duplicate: it was there before, under this id
  *
  * @typedef {object} Options
- * @property {string | (() => string | Promise<string>)} [token] a function is called for each try
+ * @property {string | (() => string | undefined | Promise<string | undefined>)} [token] a function is called for each
+ *   try, and a little before the token that it gave ends; none, where a cookie says who one is
  * @property {string} [name] to go by, where the server does not take it from the token
  * @property {new (url: string, protocols: string[]) => WebSocket} [WebSocket] the global one, if
  *   none is given
@@ -78,6 +79,9 @@ const MIN_BACKOFF = 250;
 const MAX_BACKOFF = 20_000;
 const WELCOME_WITHIN = 10_000; // from the begin of a try
 const TOKEN_WITHIN = 30_000;
+const REFRESH_BEFORE = 60_000; // a token ends, at most; of a short one, a fifth of its life
+const REFRESH_LEAST = 1_000; // from now: a function that gives the same token again is not asked on and on
+const MAX_TIMEOUT = 2 ** 31 - 1;
 const ANSWER_WITHIN = 30_000; // of a question, reconnects included
 const BEAT = 5_000;
 const PING_AFTER = 5; // beats without a frame
@@ -186,6 +190,9 @@ export class Client {
    * @returns {Promise<string>} the name in the server's word
    */
   rename(name) { return settled(this.#core.rename(name)); }
+
+  /** Tries again now, where the client waits to do so: after signing in, say. */
+  retry() { this.#core.retry(); }
 
   /** Ends the connection and everything that waits: what was sent and not acknowledged rejects. */
   close() { this.#core.close(); }
@@ -790,6 +797,11 @@ class Subscription {
       case 'gap':
         this.#gap(frame.next);
         break;
+      case 'left':
+        if (frame.ref !== undefined) break;
+        this.#state = 'away'; // it was put out, since it lost the right to be there
+        this.stop(new ParleyError('denied', `you may not be in ${this.room} any more`));
+        break;
       case 'presence':
         this.#events.emit('presence', {
           joined: frame.joined ?? [], left: frame.left ?? [], ...(frame.members && { members: frame.members }), count: frame.count,
@@ -956,6 +968,9 @@ class Core {
   #link = null;
   /** @type {any} */
   #timer;
+  /** @type {any} of the link's token */
+  #refresh;
+  #shown = false; // a token, at the last try
   #wait = new Backoff();
   /** @type {ParleyError | undefined} */
   #fault;
@@ -1003,7 +1018,7 @@ class Core {
     this.#resolveReady = resolve;
     this.#failReady = reject;
     this.#unlisten = [
-      listen(globalThis, 'online', () => this.#online()),
+      listen(globalThis, 'online', () => this.retry()),
       listen(globalThis, 'offline', () => this.#link?.end(new ParleyError('lost', 'this computer is offline'))),
       listen(options.signal, 'abort', () => this.close()),
     ];
@@ -1135,8 +1150,12 @@ class Core {
     try {
       const token = await this.#token();
       if (turn !== this.#tries) return;
+      this.#shown = token !== undefined;
       this.#link = new Link(new this.#Socket(url, [SUBPROTOCOL]), { name: this.#name, token }, {
-        welcomed: (link, frame) => this.#welcomed(link, frame),
+        welcomed: (link, frame) => {
+          this.#welcomed(link, frame);
+          this.#refreshLater(link, token);
+        },
         received: (_, frame) => this.#received(frame),
         ended: (link, error, refused) => this.#ended(link, error, refused),
       });
@@ -1157,7 +1176,7 @@ class Core {
       timer = setTimeout(() => reject(new ParleyError('timeout', 'no token came')), TOKEN_WITHIN);
     });
     try {
-      return /** @type {string} */ (await Promise.race([token(), late]));
+      return /** @type {string | undefined} */ (await Promise.race([token(), late]));
     } finally {
       clearTimeout(timer);
     }
@@ -1187,7 +1206,7 @@ class Core {
     this.user = user;
     this.#users.add(user);
     // A name that the server made is kept: to be the same sender after a reconnect makes ids work.
-    if (this.#name === undefined && this.#options.token === undefined) this.#name = user;
+    if (this.#name === undefined && !this.#shown) this.#name = user;
   }
 
   /** @param {Frame} frame */
@@ -1208,7 +1227,11 @@ class Core {
   #ended(link, error, refused) {
     if (this.#link !== link) return;
     this.#link = null;
-    if (refused) {
+    clearTimeout(this.#refresh);
+    const { token } = this.#options;
+    // A token that is no good any more stays so; a function may give another.
+    const final = error.code === 'unauthorized' ? typeof token !== 'function' && (refused || token !== undefined) : refused;
+    if (final) {
       this.#close(error);
       return;
     }
@@ -1233,7 +1256,44 @@ class Core {
     this.#setStatus({ status: 'offline', retryIn, error });
   }
 
-  #online() {
+  /**
+   * Says hello again, with another token, before the one that the link has ends.
+   * @param {Link} link
+   * @param {string | undefined} token
+   */
+  #refreshLater(link, token) {
+    clearTimeout(this.#refresh);
+    if (this.#link !== link || typeof this.#options.token !== 'function') return;
+    const left = tokenEnd(token) - Date.now();
+    // Jitter, so that not all who got theirs at the same time come back at the same time.
+    const wait = left - Math.min(REFRESH_BEFORE, left / 5) * (0.5 + Math.random() / 2);
+    if (wait >= REFRESH_LEAST && wait <= MAX_TIMEOUT) this.#refreshIn(link, wait, new Backoff());
+  }
+
+  /** @param {Link} link @param {number} ms @param {Backoff} again */
+  #refreshIn(link, ms, again) {
+    this.#refresh = setTimeout(async () => {
+      try {
+        const token = await this.#token();
+        if (this.#link !== link) return;
+        link.ask({ op: 'hello', name: this.#name, token }, (frame) => {
+          if (frame.op === 'error') {
+            // Where it is unauthorized, the link ends, and the next try asks for a token.
+            this.events.emit('error', errorOf(frame));
+            return;
+          }
+          this.#named(frame);
+          this.#refreshLater(link, token);
+        });
+      } catch {
+        if (this.#link === link) this.#refreshIn(link, again.next(), again);
+      }
+    }, ms);
+    this.#refresh?.unref?.();
+  }
+
+  /** Where the client waits to try again, it does so now. */
+  retry() {
     if (this.status !== 'offline') return;
     clearTimeout(this.#timer);
     this.#wait.reset();
@@ -1246,6 +1306,7 @@ class Core {
     this.#fault = error;
     this.#tries++;
     clearTimeout(this.#timer);
+    clearTimeout(this.#refresh);
     for (const stop of this.#unlisten) stop();
     const link = this.#link;
     this.#link = null;
@@ -1332,6 +1393,20 @@ function unknown(why, cause) {
 /** @param {Frame} frame */
 function errorOf({ code, message, retry_ms }) {
   return new ParleyError(String(code), String(message), { retryMs: retry_ms });
+}
+
+/**
+ * When a token ends, as a Date has it: by the exp of its payload, to the second as servers take it, which
+ * is not believed beyond this. NaN where that cannot be known.
+ * @param {string | undefined} token
+ */
+function tokenEnd(token) {
+  try {
+    const payload = String(token).split('.')[1].replaceAll('-', '+').replaceAll('_', '/');
+    return Math.floor(JSON.parse(new TextDecoder().decode(fromBase64(payload))).exp) * 1000;
+  } catch {
+    return NaN;
+  }
 }
 
 /** @param {unknown} error */

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -83,8 +84,8 @@ CPU time rather than rates.`,
 	cmd.AddCommand(
 		newBenchFanoutCommand(&f), newBenchPublishCommand(&f), newBenchResumeCommand(&f),
 		newBenchIdleCommand(&f), newBenchStartCommand(&f), newBenchJoinCommand(&f),
-		newBenchStormCommand(&f), newBenchWorkCommand(&f), newBenchAskCommand(&f), newBenchAllCommand(&f),
-		newNATSServerCommand(), newWriteServerCommand(),
+		newBenchStormCommand(&f), newBenchAttackCommand(&f), newBenchWorkCommand(&f), newBenchAskCommand(&f),
+		newBenchAllCommand(&f), newAttackerCommand(), newNATSServerCommand(), newWriteServerCommand(),
 	)
 	return cmd
 }
@@ -171,13 +172,18 @@ func newBenchResumeCommand(f *benchFlags) *cobra.Command {
 
 func newBenchIdleCommand(f *benchFlags) *cobra.Command {
 	var l bench.Idle
+	var secure bool
 	cmd := f.command("idle", "Connections that say nothing: the memory each costs", func(ctx context.Context, s *bench.Setup) error {
+		if secure {
+			return s.Run(ctx, bench.IdleTLS{Idle: l})
+		}
 		return s.Run(ctx, l)
 	})
 	p := cmd.Flags()
 	p.IntVar(&l.Connections, "connections", 10_000, "connections")
 	p.StringVar(&l.Encoding, "encoding", "text", "text or json")
 	p.StringVar(&l.Transport, "transport", bench.TCP, "tcp, ws or sse; the last two have JSON, and no peers")
+	p.BoolVar(&secure, "tls", false, "over TLS, which has no peers")
 	p.DurationVar(&l.Settle, "settle", 30*time.Second, "wait at most so long for the memory to come to rest")
 	return cmd
 }
@@ -220,6 +226,20 @@ func newBenchStormCommand(f *benchFlags) *cobra.Command {
 	return cmd
 }
 
+func newBenchAttackCommand(f *benchFlags) *cobra.Command {
+	var a bench.Attack
+	cmd := f.command("attack", "Two honest users while a hostile client does what it can", func(ctx context.Context, s *bench.Setup) error {
+		return s.Attack(ctx, a)
+	})
+	p := cmd.Flags()
+	p.StringSliceVar(&a.Kinds, "kind", nil, "attacks to run (default all): "+strings.Join(bench.AttackKinds(), ", "))
+	p.IntVar(&a.Rate, "rate", 50, "messages a second of the honest users")
+	p.DurationVar(&a.For, "for", 10*time.Second, "the measured window, once in peace and once under attack")
+	p.DurationVar(&a.Settle, "settle", 3*time.Second, "time before each window")
+	sizeFlag(cmd, &a.Size)
+	return cmd
+}
+
 func newBenchAllCommand(f *benchFlags) *cobra.Command {
 	var length time.Duration
 	cmd := f.command("all", "The table of figures Parley is held against", func(ctx context.Context, s *bench.Setup) error {
@@ -248,6 +268,17 @@ func peerCommand(use, short string, serve func(context.Context, io.Writer) error
 			return serve(ctx, cmd.ErrOrStderr())
 		},
 	}
+}
+
+func newAttackerCommand() *cobra.Command {
+	a := new(bench.Attacker)
+	cmd := peerCommand("attacker", "Be a hostile client of a server that bench attack has started", a.Serve)
+	f := cmd.Flags()
+	f.StringVar(&a.Kind, "kind", "", "what it does")
+	f.StringVar(&a.TCP, "tcp", "", "the server's address for lines, `HOST:PORT`")
+	f.StringVar(&a.HTTP, "http", "", "its address for HTTP, `HOST:PORT`")
+	f.StringVar(&a.Room, "room", "", "where the honest users are")
+	return cmd
 }
 
 func newNATSServerCommand() *cobra.Command {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"io"
 	"os"
@@ -20,13 +21,15 @@ type clientFlags struct {
 	server string
 	token  string
 	name   string
+	ca     string
 }
 
 const clientHelp = `
 
 The server is found by --server, or else PARLEY_SERVER; several addresses are tried in turn. A
 token comes from --token, PARLEY_TOKEN, or the file that PARLEY_TOKEN_FILE names: other users of
-this machine can see flags. A name comes from --name or PARLEY_NAME.`
+this machine can see flags. A name comes from --name or PARLEY_NAME. Servers that speak TLS are
+tls://host:port or wss://host/ws; --ca, or PARLEY_CA, is for those that the system does not know.`
 
 // defaultServer is where a server listens that nobody has configured.
 const defaultServer = "127.0.0.1:8000"
@@ -34,14 +37,15 @@ const defaultServer = "127.0.0.1:8000"
 func (f *clientFlags) register(cmd *cobra.Command) {
 	cmd.Long += clientHelp
 	p := cmd.Flags()
-	p.StringVar(&f.server, "server", defaultServer, "the server: host:port, or several with commas between")
+	p.StringVar(&f.server, "server", defaultServer, "the server: host:port, tls://host:port or wss://host/ws, or several with commas between")
 	p.StringVar(&f.token, "token", "", "the token that proves who you are")
 	p.StringVar(&f.name, "name", "", "the name to be known by, where names are free")
+	p.StringVar(&f.ca, "ca", "", "PEM `FILE` with who vouches for servers that speak TLS")
 }
 
 // settle fills in from the environment what no flag has set.
 func (f *clientFlags) settle(cmd *cobra.Command) (token client.Option, err error) {
-	for name, value := range map[string]*string{"server": &f.server, "token": &f.token, "name": &f.name} {
+	for name, value := range map[string]*string{"server": &f.server, "token": &f.token, "name": &f.name, "ca": &f.ca} {
 		env, ok := os.LookupEnv("PARLEY_" + strings.ToUpper(name))
 		if ok && !cmd.Flags().Changed(name) {
 			*value = env
@@ -72,6 +76,22 @@ func (f *clientFlags) settle(cmd *cobra.Command) (token client.Option, err error
 	return client.WithTokenFunc(read), nil
 }
 
+// roots are who vouches for servers; nil: whom the system trusts.
+func (f *clientFlags) roots() (*x509.CertPool, error) {
+	if f.ca == "" {
+		return nil, nil // as crypto/tls has it
+	}
+	text, err := os.ReadFile(f.ca)
+	if err != nil {
+		return nil, usagef("--ca: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, usagef("--ca: there is no certificate in %s", f.ca)
+	}
+	return pool, nil
+}
+
 // connect connects as the flags say. What happens to the connection later is told on stderr.
 func (f *clientFlags) connect(ctx context.Context, cmd *cobra.Command) (*client.Client, error) {
 	token, err := f.settle(cmd)
@@ -79,7 +99,11 @@ func (f *clientFlags) connect(ctx context.Context, cmd *cobra.Command) (*client.
 		return nil, err
 	}
 	news := &connectionNews{w: cmd.ErrOrStderr()}
-	c, err := client.Connect(ctx, f.server, token, client.WithName(f.name), client.WithStatus(news.report))
+	roots, err := f.roots()
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.Connect(ctx, f.server, token, client.WithName(f.name), client.WithRoots(roots), client.WithStatus(news.report))
 	if err != nil {
 		return nil, because(ctx, err)
 	}

@@ -19,7 +19,7 @@ func newConfigCommand() *cobra.Command {
 		Short: "Check, show or begin a configuration",
 		Example: `  parley config init
   parley config check
-  parley config print --config /etc/parley.yml`,
+  parley config print`,
 		Args: cobra.NoArgs,
 	}
 	cmd.AddCommand(newConfigCheckCommand(), newConfigPrintCommand(), newConfigInitCommand())
@@ -66,21 +66,25 @@ func firstOf(args []string) string {
 func newConfigPrintCommand() *cobra.Command {
 	var asJSON, defaults bool
 	cmd := &cobra.Command{
-		Use:   "print",
+		Use:   "print [FILE]",
 		Short: "Show the configuration in force, and where each value comes from",
 		Long: `Show the configuration that parley serve would have with the same flags, in the same place: every
 value, and where it comes from: a default, a line of a file, the environment, a flag. Secrets are not
 shown. What is wrong with it is said too, and ends it with 2.`,
 		Example: `  parley config print
+  parley config print /etc/parley.yml
   parley config print --json | jq '."retain.age"'
   parley config print --defaults`,
-		Args: cobra.NoArgs,
+		Args: cobra.MaximumNArgs(1),
 	}
 	given := addSettings(cmd.Flags())
 	cmd.Flags().VisitAll(markHidden)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as an object: each key with its value and where that is from")
 	cmd.Flags().BoolVar(&defaults, "defaults", false, "what holds where nothing is set")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			given.file = args[0]
+		}
 		sources := given.sources()
 		if defaults {
 			sources = server.Sources{}

@@ -49,13 +49,16 @@ again: keys, grants, limits, certificates and names change without a session los
 // serve runs the server until a signal comes.
 func serve(ctx context.Context, sources server.Sources, stderr io.Writer) (err error) {
 	began := time.Now()
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP) // before all else: it must not end a server that starts
+	defer signal.Stop(hangups)
 	config, err := sources.Read()
 	if err != nil {
 		return err
 	}
 	logger := newLogger(stderr, config.Log)
 	for _, w := range config.Warnings() {
-		logger.Warn(w)
+		logger.Warn("the configuration is most likely not what is meant", "warning", w)
 	}
 	log, err := audit.Open(config.AuditTo(), config.Log, stderr, logger)
 	if err != nil {
@@ -65,7 +68,7 @@ func serve(ctx context.Context, sources server.Sources, stderr io.Writer) (err e
 
 	ctx, stop := untilSignal(ctx)
 	defer stop()
-	reload, stopReloading := reloads(ctx, sources, logger)
+	reload, stopReloading := reloads(ctx, hangups, sources, logger)
 	defer stopReloading()
 	return server.Run(ctx, config.Config, server.Options{
 		Logger: logger, Audit: log, Reload: reload,
@@ -79,17 +82,16 @@ func serve(ctx context.Context, sources server.Sources, stderr io.Writer) (err e
 	})
 }
 
-// reloads gives the configuration as it is at each HUP, if it is good, until stop.
-func reloads(ctx context.Context, sources server.Sources, logger *slog.Logger) (_ <-chan server.Config, stop func()) {
-	signals, configs := make(chan os.Signal, 1), make(chan server.Config)
-	signal.Notify(signals, syscall.SIGHUP)
+// reloads gives the configuration as it is at each hangup, if it is good, until stop.
+func reloads(ctx context.Context, hangups <-chan os.Signal, sources server.Sources, logger *slog.Logger) (_ <-chan server.Config, stop func()) {
+	configs := make(chan server.Config)
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for {
 			select {
-			case <-signals:
+			case <-hangups:
 			case <-ctx.Done():
 				return
 			}
@@ -101,7 +103,7 @@ func reloads(ctx context.Context, sources server.Sources, logger *slog.Logger) (
 				continue
 			}
 			for _, w := range config.Warnings() {
-				logger.Warn(w)
+				logger.Warn("the configuration is most likely not what is meant", "warning", w)
 			}
 			select {
 			case configs <- config.Config:
@@ -111,7 +113,6 @@ func reloads(ctx context.Context, sources server.Sources, logger *slog.Logger) (
 		}
 	}()
 	return configs, func() {
-		signal.Stop(signals)
 		cancel()
 		<-done
 	}
@@ -126,10 +127,17 @@ func welcome(config *server.Config, a server.Addresses, took time.Duration) stri
 		fmt.Fprintf(&b, "http %s\n", a.HTTP)
 	}
 	host, port, _ := net.SplitHostPort(near(a.TCP))
-	fmt.Fprintf(&b, "\n     nc %s %s\n     parley chat%s\n", host, port, serverFlag(near(a.TCP)))
+	if a.SecureTCP {
+		fmt.Fprintf(&b, "\n     openssl s_client -quiet -connect %s:%s\n     parley chat --server tls://%s\n", host, port, near(a.TCP))
+	} else {
+		fmt.Fprintf(&b, "\n     nc %s %s\n     parley chat%s\n", host, port, serverFlag(near(a.TCP)))
+	}
 	if a.HTTP != "" {
-		web := near(a.HTTP)
-		fmt.Fprintf(&b, "     http://%s/\n     curl -d hi http://%s/rooms/lobby\n     curl -N http://%s/rooms/lobby/events\n", web, web, web)
+		web := "http://" + near(a.HTTP)
+		if a.SecureHTTP {
+			web = "https://" + near(a.HTTP)
+		}
+		fmt.Fprintf(&b, "     %s/\n     curl -d hi %s/rooms/lobby\n     curl -N %s/rooms/lobby/events\n", web, web, web)
 	}
 	fmt.Fprintf(&b, "\n%s\n", config.Access())
 	return b.String()

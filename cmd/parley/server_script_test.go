@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"parley/internal/certtest"
 )
 
 // The scripts of testdata/script/server are stories of a server and its clients, each a process of
@@ -33,8 +35,10 @@ import (
 //	says NAME REGEXP          waits until what it has written matches; says NAME -stderr REGEXP
 //	saidonce NAME REGEXP      what it has written until now matches exactly once
 //	ends NAME [CODE]          closes its stdin and waits for it to end
+//	certificate               writes cert.pem, key.pem and, with who vouches for them, ca.pem; anew each time
 //	interrupt NAME [CODE]     interrupts it and waits for it to end, with 130 unless told otherwise
 func TestServerScripts(t *testing.T) {
+	authority := certtest.New(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script/server",
 		Setup: func(env *testscript.Env) error {
@@ -52,15 +56,16 @@ func TestServerScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":     exits,
-			"server":    serverCommand,
-			"start":     onStage(2, func(ts *testscript.TestScript, s *stage, args []string) { s.run(ts, args[0], args[1:]...) }),
-			"dial":      onStage(1, dialServer),
-			"type":      onStage(2, typeLine),
-			"says":      onStage(2, says),
-			"saidonce":  onStage(2, saidOnce),
-			"ends":      onStage(1, ends),
-			"interrupt": onStage(1, interrupt),
+			"exits":       exits,
+			"certificate": onStage(0, func(ts *testscript.TestScript, _ *stage, _ []string) { authority.Write(ts.MkAbs(".")) }),
+			"server":      serverCommand,
+			"start":       onStage(2, func(ts *testscript.TestScript, s *stage, args []string) { s.run(ts, args[0], args[1:]...) }),
+			"dial":        onStage(1, dialServer),
+			"type":        onStage(2, typeLine),
+			"says":        onStage(2, says),
+			"saidonce":    onStage(2, saidOnce),
+			"ends":        onStage(1, ends),
+			"interrupt":   onStage(1, interrupt),
 		},
 	})
 }
@@ -185,7 +190,7 @@ func (s *stage) run(ts *testscript.TestScript, name string, command ...string) *
 	ts.Check(err)
 	a := &actor{cmd: exec.Command(program, command[1:]...), done: make(chan struct{})}
 	a.cmd.Dir = ts.MkAbs(".")
-	for _, key := range []string{"PATH", "HOME", "TMPDIR", "PARLEY_SERVER", "NO_COLOR", "TZ", "GORACE"} {
+	for _, key := range []string{"PATH", "HOME", "TMPDIR", "PARLEY_SERVER", "PARLEY_TOKEN_FILE", "NO_COLOR", "TZ", "GORACE"} {
 		a.cmd.Env = append(a.cmd.Env, key+"="+ts.Getenv(key))
 	}
 	a.cmd.Stdout, a.cmd.Stderr = &a.out, &a.err

@@ -28,6 +28,7 @@ var floors = map[string]int{
 	"audit":             1,
 	"internal/certtest": 1,
 	"internal/logtest":  1,
+	"internal/oidctest": 1,
 	"internal/settings": 1,
 	"auth":              1,
 	"engine":            1,
@@ -56,7 +57,7 @@ var (
 	// The engine is the only one who knows NATS; bench drives it as a peer.
 	nats = map[string]bool{"engine": true, "bench": true}
 	// These are for tests alone.
-	forTests = map[string]bool{"internal/certtest": true, "internal/logtest": true, "e2e": true, "e2e/browser": true}
+	forTests = map[string]bool{"internal/certtest": true, "internal/logtest": true, "internal/oidctest": true, "e2e": true, "e2e/browser": true}
 )
 
 type pkg struct {

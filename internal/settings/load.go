@@ -81,7 +81,10 @@ func (l *loader) decode(path string, v reflect.Value, f field, n *yaml.Node) {
 		}
 	case isScalar(t):
 		l.decodeScalar(path, v, f, n)
-	case empty: // a section whose lines are all comments: as it was
+	case empty && (t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice):
+		// Whoever wrote the key meant something to be in force, and it would not be.
+		l.wrong(n, path, "nothing is in it: say what, or leave the key out (an empty list is written [])")
+	case empty: // a section of defaults whose lines are all comments: as it was
 	case t.Kind() == reflect.Pointer:
 		if v.IsNil() {
 			v.Set(reflect.New(t.Elem()))
@@ -100,7 +103,7 @@ func (l *loader) decodeScalar(path string, v reflect.Value, f field, n *yaml.Nod
 		return
 	}
 	tag := n.ShortTag()
-	err := error(nil)
+	var err error
 	switch {
 	case tag == "!!null":
 		err = errNoValue
@@ -196,5 +199,5 @@ func kindOf(n *yaml.Node) string {
 	case yaml.SequenceNode:
 		return "a list"
 	}
-	return fmt.Sprintf("%q", n.Value)
+	return "one value" // which may be a secret that was put into the wrong place
 }

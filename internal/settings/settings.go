@@ -17,6 +17,8 @@ package settings
 import (
 	"os"
 	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -71,6 +73,9 @@ func (s *Set) Put(path, text, origin string) error {
 	for _, k := range s.Keys() {
 		if k.Path != path {
 			continue
+		}
+		if i := slices.Index([]string{"0", "1"}, text); i >= 0 && k.Type() == "bool" {
+			text = strconv.FormatBool(i == 1) // as the environment often has it
 		}
 		if err := setText(k.value, k.field, text); err != nil {
 			return Mistakes{{Where: origin, Text: plain(err)}}

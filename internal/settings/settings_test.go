@@ -106,30 +106,35 @@ password:
 // Each picture is a file and all that is said about it.
 func TestMistakesSayWhereAndWhatWouldBeRight(t *testing.T) {
 	tests := map[string]struct{ file, want string }{
-		"nothing":                    {"", ""},
-		"only comments in a section": {"auth:\n  # issuer: x\nlimits:\n", ""},
-		"an unknown key":             {"open: true\ncolour: red\n", "p.yml:2: colour: no such key; there are data, audit"},
-		"a near miss":                {"datas: x\n", "p.yml:1: datas: no such key; did you mean data?"},
-		"a near miss within":         {"limits:\n  page: 1\n  frme: 2\n", "p.yml:3: limits.frme: no such key; did you mean frame?"},
-		"a flag's name":              {"limits_frame: 2\n", "p.yml:1: limits_frame: no such key; did you mean limits.frame?"},
-		"a key of a section":         {"issuer: x\n", "p.yml:1: issuer: no such key; did you mean auth.issuer?"},
-		"few keys to choose from":    {"limits:\n  zzzzzz: 1\n", "p.yml:2: limits.zzzzzz: no such key; there are frame, page"},
-		"an unknown key in a list":   {"auth:\n  keys:\n    - alg: x\n      kyd: y\n", "p.yml:4: auth.keys[0].kyd: no such key; there are alg, secret_file, hash"},
-		"a key twice":                {"open: true\nage: 1s\nopen: false\n", "p.yml:3: open: it stands here twice, on line 1 already"},
-		"no truth":                   {"open: perhaps\n", `p.yml:1: open: true or false, not "perhaps"`},
-		"no number":                  {"limits: {page: many}\n", `p.yml:1: limits.page: a whole number, not "many"`},
-		"half a number":              {"limits: {page: 1.5}\n", `p.yml:1: limits.page: a whole number, not "1.5"`},
-		"no size":                    {"limits:\n  frame: 64 stones\n", `p.yml:2: limits.frame: a size such as 4096, 64KiB or 1MiB, not "64 stones"`},
-		"no duration":                {"age: 10\n", `p.yml:1: age: a duration such as 200ms, 10m or 30d, not "10"`},
-		"no value":                   {"age:\n", "p.yml:1: age: no value is given"},
-		"a truth for a text":         {"data: true\n", "p.yml:1: data: a text, not true; with quotes it is one"},
-		"a list for a value":         {"age: [1s]\n", "p.yml:1: age: one value, not a list"},
-		"a value for a section":      {"limits: 5\n", `p.yml:1: limits: keys and their values, not "5"`},
-		"a section for a list":       {"hostnames: {a: b}\n", "p.yml:1: hostnames: a list, not keys and their values"},
-		"a list at the top":          {"- a\n", "p.yml:1: keys and their values, not a list"},
-		"no YAML":                    {"open: true\nlimits: [\n", "p.yml:2: no YAML: did not find expected node content"},
-		"two documents":              {"open: true\n---\nopen: false\n", "p.yml:1: a configuration is one document: nothing follows behind ---"},
-		"a merge":                    {"limits:\n  <<: {page: 1}\n", "p.yml:2: limits.<<: no such key; there are frame, page"},
+		"nothing":                                {"", ""},
+		"only comments in a section of defaults": {"limits:\n  # page: 3\n", ""},
+		"only comments in what is there or not": {
+			"open: true\nauth:\n  # issuer: x\nhostnames:\n",
+			"p.yml:2: auth: nothing is in it: say what, or leave the key out (an empty list is written [])\n" +
+				"p.yml:4: hostnames: nothing is in it: say what, or leave the key out (an empty list is written [])",
+		},
+		"an unknown key":           {"open: true\ncolour: red\n", "p.yml:2: colour: no such key; there are data, audit"},
+		"a near miss":              {"datas: x\n", "p.yml:1: datas: no such key; did you mean data?"},
+		"a near miss within":       {"limits:\n  page: 1\n  frme: 2\n", "p.yml:3: limits.frme: no such key; did you mean frame?"},
+		"a flag's name":            {"limits_frame: 2\n", "p.yml:1: limits_frame: no such key; did you mean limits.frame?"},
+		"a key of a section":       {"issuer: x\n", "p.yml:1: issuer: no such key; did you mean auth.issuer?"},
+		"few keys to choose from":  {"limits:\n  zzzzzz: 1\n", "p.yml:2: limits.zzzzzz: no such key; there are frame, page"},
+		"an unknown key in a list": {"auth:\n  keys:\n    - alg: x\n      kyd: y\n", "p.yml:4: auth.keys[0].kyd: no such key; there are alg, secret_file, hash"},
+		"a key twice":              {"open: true\nage: 1s\nopen: false\n", "p.yml:3: open: it stands here twice, on line 1 already"},
+		"no truth":                 {"open: perhaps\n", `p.yml:1: open: true or false, not "perhaps"`},
+		"no number":                {"limits: {page: many}\n", `p.yml:1: limits.page: a whole number, not "many"`},
+		"half a number":            {"limits: {page: 1.5}\n", `p.yml:1: limits.page: a whole number, not "1.5"`},
+		"no size":                  {"limits:\n  frame: 64 stones\n", `p.yml:2: limits.frame: a size such as 4096, 64KiB or 1MiB, not "64 stones"`},
+		"no duration":              {"age: 10\n", `p.yml:1: age: a duration such as 200ms, 10m or 30d, not "10"`},
+		"no value":                 {"age:\n", "p.yml:1: age: no value is given"},
+		"a truth for a text":       {"data: true\n", "p.yml:1: data: a text, not true; with quotes it is one"},
+		"a list for a value":       {"age: [1s]\n", "p.yml:1: age: one value, not a list"},
+		"a value for a section":    {"limits: 5\n", `p.yml:1: limits: keys and their values, not one value`},
+		"a section for a list":     {"hostnames: {a: b}\n", "p.yml:1: hostnames: a list, not keys and their values"},
+		"a list at the top":        {"- a\n", "p.yml:1: keys and their values, not a list"},
+		"no YAML":                  {"open: true\nlimits: [\n", "p.yml:2: no YAML: did not find expected node content"},
+		"two documents":            {"open: true\n---\nopen: false\n", "p.yml:1: a configuration is one document: nothing follows behind ---"},
+		"a merge":                  {"limits:\n  <<: {page: 1}\n", "p.yml:2: limits.<<: no such key; there are frame, page"},
 		"several": {
 			"open: 3\nlimits:\n  page: x\n  page: 4\ntcp: 1\n",
 			"p.yml:1: open: true or false, not \"3\"\np.yml:3: limits.page: a whole number, not \"x\"\n" +
@@ -176,10 +181,10 @@ func TestEnvironment(t *testing.T) {
 	}
 
 	variables = map[string]string{
-		"PARLEY_AGE": "long", "PARLEY_PASSWORD": "x", "PARLEY_PASSWORD_FILE": file, "PARLEY_DATA_FILE": "nowhere",
+		"PARLEY_AGE": "long", "PARLEY_OPEN": "yes", "PARLEY_PASSWORD": "x", "PARLEY_PASSWORD_FILE": file, "PARLEY_DATA_FILE": "nowhere",
 	}
 	err := settings.New(defaults()).Environment(lookup)
-	for _, part := range []string{"PARLEY_AGE: a duration", "PARLEY_PASSWORD: is set, and so is PARLEY_PASSWORD_FILE", "PARLEY_DATA_FILE: open nowhere"} {
+	for _, part := range []string{"PARLEY_AGE: a duration", `PARLEY_OPEN: true or false, not "yes"`, "PARLEY_PASSWORD: is set, and so is PARLEY_PASSWORD_FILE", "PARLEY_DATA_FILE: open nowhere"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%v has no %q", err, part)
 		}
@@ -189,7 +194,7 @@ func TestEnvironment(t *testing.T) {
 func TestLaterSettingsTakeThePlaceOfEarlierOnes(t *testing.T) {
 	c := defaults()
 	s := settings.New(c)
-	if err := errors.Join(s.Load(write(t, "hostnames: [a, b]\nopen: true\n")), s.Put("hostnames", "c", "--hostname"), s.Put("open", "false", "--open")); err != nil {
+	if err := errors.Join(s.Load(write(t, "hostnames: [a, b]\nopen: true\n")), s.Put("hostnames", "c", "--hostname"), s.Put("open", "0", "PARLEY_OPEN"), s.Put("open", "false", "--open")); err != nil {
 		t.Fatal(err)
 	}
 	if len(c.Hostnames) != 1 || c.Open || s.Origin("hostnames[0]") != "--hostname" {

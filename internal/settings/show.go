@@ -112,6 +112,9 @@ func (s *Set) Shown() map[string]Shown {
 
 func (s *Set) show(all map[string]Shown, path string, n *yaml.Node) {
 	switch {
+	case n.Kind == yaml.MappingNode && n.Style == yaml.FlowStyle: // of a type that writes itself, as one value
+		text, _ := yaml.Marshal(n) // what was read can be written
+		all[path] = Shown{Value: strings.TrimSpace(string(text)), From: s.Origin(path)}
 	case n.Kind == yaml.MappingNode && len(n.Content) > 0:
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			s.show(all, join(path, n.Content[i].Value), n.Content[i+1])

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"parley"
+	"parley/quota"
 	"parley/transport/sock"
 )
 
@@ -145,8 +146,9 @@ func bodyError(err error) error {
 // writer is a http.ResponseWriter that knows its status, and gives away the connection below its guard.
 type writer struct {
 	http.ResponseWriter
-	client net.Addr // as a proxy says; nil: who is at the other end
-	status int
+	client  net.Addr       // as a proxy says; nil: who is at the other end
+	account *quota.Account // its, where the request may become a connection; nil: that of the guard
+	status  int
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -178,5 +180,6 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if w.client != nil {
 		nc = sock.From(nc, w.client)
 	}
+	w.account = nil // whoever has the connection closes it
 	return nc, rw, nil
 }

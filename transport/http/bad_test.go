@@ -1,10 +1,14 @@
 package httpapi_test
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -67,6 +71,53 @@ func TestHeadsAndBodiesAreBounded(t *testing.T) {
 	}
 	if got := f.ask("GET", "/rooms/lobby", "").texts(t); len(got) != 0 {
 		t.Errorf("stored: %v", got)
+	}
+}
+
+// A connection between two requests is closed in the end, without a word.
+func TestIdleConnectionsAreClosed(t *testing.T) {
+	f := serveWith(t, httpapi.Config{}, func(s *httpapi.Server) { s.SetTimes(200*time.Millisecond, time.Minute) })
+	const live = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+	if got := f.raw(live + live); !slices.Equal(got, []int{200, 200}) { // raw reads until it is closed
+		t.Errorf("%v", got)
+	}
+}
+
+// A client that asks and does not read is cut: what it has asked for is not kept for it.
+func TestAnswersThatAreNotReadEnd(t *testing.T) {
+	var client atomic.Value // its address
+	closed := make(chan struct{})
+	f := serveWith(t, httpapi.Config{}, func(s *httpapi.Server) {
+		s.SetTimes(time.Minute, 300*time.Millisecond)
+		s.OnClosed(func(from string) {
+			if from == client.Load() {
+				close(closed)
+			}
+		})
+	})
+	for range 16 {
+		f.ask("POST", "/rooms/lobby", strings.Repeat("x", 60<<10))
+	}
+	nc, err := net.Dial("tcp", f.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = nc.Close() }()
+	client.Store(nc.LocalAddr().String())
+	_ = nc.SetDeadline(time.Now().Add(30 * time.Second))
+	const asked = 50 // of nearly a megabyte each, more than the sockets hold
+	request := "GET /rooms/lobby HTTP/1.1\r\nHost: localhost\r\n\r\n"
+	if _, err := nc.Write([]byte(strings.Repeat(request, asked))); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-closed:
+	case <-time.After(20 * time.Second):
+		t.Fatalf("it is still being answered: %+v", f.web.Stats())
+	}
+	n, err := io.Copy(io.Discard, nc) // what the sockets held
+	if n > asked<<19 || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%d bytes were kept for it, and then: %v", n, err)
 	}
 }
 

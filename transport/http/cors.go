@@ -11,7 +11,7 @@ import (
 
 // Pages of other sites may use this server where its configuration lists their origin, and only
 // there: the browser is told so origin by origin (the Fetch standard, section 3.3), never by a
-// wildcard. Nothing here knows cookies, so credentials are not allowed along.
+// wildcard. A cookie of theirs is not let along: what they are allowed they show with a token.
 
 // What a listed page may do beyond what needs no leave, and for how long a browser may remember it.
 const (

@@ -19,6 +19,7 @@ import (
 
 	"parley"
 	"parley/ask"
+	"parley/auth"
 	"parley/internal/certtest"
 	"parley/internal/logtest"
 	"parley/room"
@@ -50,7 +51,23 @@ type fixture struct {
 
 func serve(t *testing.T, config httpapi.Config) *fixture {
 	t.Helper()
-	logger := slog.New(slog.DiscardHandler)
+	return serveFor(t, config, nil)
+}
+
+// serveFor is serve where an authority says who may do what.
+func serveFor(t *testing.T, config httpapi.Config, authority *auth.Authority) *fixture {
+	t.Helper()
+	return serveGuarded(t, config, authority, slog.New(slog.DiscardHandler), func(*httpapi.Server) {})
+}
+
+// serveWith serves once set has changed what no configuration does.
+func serveWith(t *testing.T, config httpapi.Config, set func(*httpapi.Server)) *fixture {
+	t.Helper()
+	return serveGuarded(t, config, nil, slog.New(slog.DiscardHandler), set)
+}
+
+func serveGuarded(t *testing.T, config httpapi.Config, authority *auth.Authority, logger *slog.Logger, set func(*httpapi.Server)) *fixture {
+	t.Helper()
 	log := logtest.New(logtest.Options{})
 	hub := room.NewHub(log, room.Config{Logger: logger})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -63,13 +80,14 @@ func serve(t *testing.T, config httpapi.Config) *fixture {
 		_ = hub.Run(ctx)
 		running.Wait()
 	}()
-	sessions := &session.Server{Log: log, Hub: hub, Work: books, Desk: ask.New(), Limits: parley.DefaultLimits(), Logger: logger}
+	sessions := &session.Server{Log: log, Hub: hub, Work: books, Desk: ask.New(), Limits: parley.DefaultLimits(), Logger: logger, Auth: authority}
 	events, err := sse.NewServer(sessions, sse.Config{Logger: logger})
 	if err != nil {
 		t.Fatal(err)
 	}
 	config.Events, config.Logger = events, logger
 	web := httpapi.NewServer(sessions, config)
+	set(web)
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)

@@ -11,14 +11,15 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"parley"
 	"parley/quota"
-	"parley/session"
 	"parley/transport/sock"
 )
 
@@ -55,7 +56,7 @@ func (g secureGuard) ConnectionState() tls.ConnectionState {
 // guards is a listener whose connections are guarded.
 type guards struct {
 	net.Listener
-	sessions *session.Server
+	server *Server
 }
 
 // Accept implements net.Listener. Connections that are not let in are answered here.
@@ -65,12 +66,12 @@ func (l guards) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		account, err := l.sessions.Connect(c.RemoteAddr())
+		account, err := l.server.connect(c.RemoteAddr())
 		if err != nil {
-			turnAway(c, err)
+			l.server.turnedAway.add(c, err)
 			continue
 		}
-		g := &guard{Conn: c, account: account, quota: l.sessions.Quota}
+		g := &guard{Conn: c, account: account, quota: l.server.sessions.Quota}
 		if s, ok := c.(*sock.Stream); ok && s.ConnectionState() != nil {
 			return secureGuard{g}, nil
 		}
@@ -78,9 +79,41 @@ func (l guards) Accept() (net.Conn, error) {
 	}
 }
 
-// turnAway answers a connection that is not let in, whatever it would ask for, and closes it. An empty
-// socket takes these few bytes at once.
-func turnAway(c net.Conn, err error) {
+// turnedAway are connections that are not let in. A client may take an answer that comes before its
+// request for none, so some are heard first, for a moment; in a flood, the others are not.
+type turnedAway struct {
+	hearing atomic.Int32
+	wg      sync.WaitGroup
+}
+
+// Bounds of what is spent on a connection that is turned away.
+const (
+	hearAtOnce = 64
+	hearTime   = time.Second
+)
+
+// add answers a connection that is not let in, whatever it asks for, and closes it.
+func (t *turnedAway) add(c net.Conn, err error) {
+	if errors.Is(err, quota.ErrFlood) {
+		sock.Cut(c)
+		return
+	}
+	if t.hearing.Add(1) > hearAtOnce {
+		t.hearing.Add(-1)
+		answerAway(c, err)
+		return
+	}
+	t.wg.Go(func() {
+		defer t.hearing.Add(-1)
+		_ = c.SetReadDeadline(time.Now().Add(hearTime))
+		head := make([]byte, 1<<10)
+		_, _ = c.Read(head) // it is answered all the same
+		answerAway(c, err)
+	})
+}
+
+// answerAway writes the answer and closes. An empty socket takes these few bytes at once.
+func answerAway(c net.Conn, err error) {
 	e := parley.AsError(err)
 	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
 	_, _ = c.Write(rawProblem(statuses[e.Code], e.Code, e.Message, "Retry-After: "+seconds(e.Retry)))
@@ -250,4 +283,26 @@ func (g *guard) endLine() {
 func (g *guard) endHead() {
 	g.body, g.length, g.lengths = g.length, 0, 0
 	g.begun, g.answers, g.blind = false, true, g.chunks
+}
+
+// ToTLS sends who asks for a page of one of the hosts over plain HTTP to where it is served over TLS.
+// Whoever sends something is not sent on: it has been read on its way already.
+func ToTLS(hosts []string, port int) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := hostOf(r.Host)
+		known := slices.ContainsFunc(hosts, func(name string) bool { return hostOf(name) == host })
+		w.Header().Set("Connection", "close")
+		if !known || r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Content-Type", "application/problem+json")
+			write(w, http.StatusBadRequest, problem{
+				Type: "about:blank", Title: http.StatusText(http.StatusBadRequest), Status: http.StatusBadRequest,
+				Detail: "HTTP is served over TLS: the URL begins with https", Code: parley.BadRequest,
+			})
+			return
+		}
+		if port != 443 {
+			host = net.JoinHostPort(host, strconv.Itoa(port))
+		}
+		http.Redirect(w, r, "https://"+host+r.URL.RequestURI(), http.StatusPermanentRedirect)
+	})
 }

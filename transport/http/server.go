@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"parley"
+	"parley/quota"
 	"parley/session"
 	"parley/transport/sock"
 	"parley/wire"
@@ -75,6 +76,7 @@ type Server struct {
 	draining   atomic.Bool
 	refused    atomic.Int64
 	open       atomic.Int64
+	turnedAway turnedAway
 	answers    [6]atomic.Int64 // by the first digit of the status
 }
 
@@ -94,12 +96,15 @@ var routes = map[string]map[string]func(*Server, http.ResponseWriter, *http.Requ
 
 	hookPath: {"POST": (*Server).hook},
 
-	"/events":        {"GET": (*Server).events},
-	"/livez":         {"GET": (*Server).live},
-	"/readyz":        {"GET": (*Server).ready},
-	"/metrics":       {"GET": (*Server).metrics},
-	"/openapi.yaml":  {"GET": (*Server).openAPI},
-	"/asyncapi.yaml": {"GET": (*Server).asyncAPI},
+	"/events":         {"GET": (*Server).events},
+	"/session":        {"GET": (*Server).whoAmI, "POST": (*Server).signIn, "DELETE": (*Server).signOut},
+	"/login":          {"GET": (*Server).login},
+	"/login/callback": {"GET": (*Server).loginCallback},
+	"/livez":          {"GET": (*Server).live},
+	"/readyz":         {"GET": (*Server).ready},
+	"/metrics":        {"GET": (*Server).metrics},
+	"/openapi.yaml":   {"GET": (*Server).openAPI},
+	"/asyncapi.yaml":  {"GET": (*Server).asyncAPI},
 }
 
 // NewServer makes a server whose requests are operations of sessions.
@@ -139,9 +144,6 @@ func (s *Server) handler() http.Handler {
 		}
 		mux.Handle(path, s.route(methods, check))
 	}
-	if s.config.WebSocket != nil {
-		mux.Handle("/ws", s.config.WebSocket)
-	}
 	if s.config.Page != nil {
 		mux.Handle("/", s.config.Page)
 	} else {
@@ -157,13 +159,27 @@ func (s *Server) handler() http.Handler {
 		defer func() {
 			s.open.Add(-1)
 			s.answers[min(w.status, 599)/100].Add(1)
+			w.account.Close()
 		}()
+		if s.sessions.Quota.Visit(sock.ClientAddr(r).Addr()).Operate(r.Context()) != nil {
+			return // the client has gone
+		}
 		s.share(w.Header(), r)
 		if err := s.admit(w, r); err != nil {
 			s.refused.Add(1)
 			setSafe(w.Header())
 			w.Header().Set("Connection", "close")
 			s.fail(w, r, err)
+			return
+		}
+		r, err := s.carry(w, r)
+		if err != nil {
+			setSafe(w.Header())
+			s.fail(w, r, err)
+			return
+		}
+		if s.config.WebSocket != nil && r.URL.Path == "/ws" { // a connection each, so it need not be searched for
+			s.config.WebSocket.ServeHTTP(w, r)
 			return
 		}
 		mux.ServeHTTP(w, r)
@@ -185,6 +201,28 @@ func (s *Server) identify(w *writer, r *http.Request) {
 		w.client = net.TCPAddrFromAddrPort(client)
 		r.RemoteAddr = client.String()
 	}
+}
+
+// connect opens the account of a connection. A proxy that says whose its requests are has none: it is no
+// client, and what it carries is counted as its clients'.
+func (s *Server) connect(from net.Addr) (*quota.Account, error) {
+	if a, ok := from.(*net.TCPAddr); ok && s.proxies.Load().Trusts(a.AddrPort().Addr()) {
+		return nil, nil // a nil Account is unlimited
+	}
+	return s.sessions.Connect(from)
+}
+
+// carry opens the account of a client behind a proxy whose request becomes a connection.
+func (s *Server) carry(w *writer, r *http.Request) (*http.Request, error) {
+	if path := r.URL.Path; w.client == nil || path != "/ws" && path != "/events" && !strings.HasSuffix(path, "/events") {
+		return r, nil
+	}
+	account, err := s.sessions.Connect(w.client)
+	if err != nil {
+		return r, err
+	}
+	w.account = account
+	return r.WithContext(quota.NewContext(r.Context(), account)), nil
 }
 
 // admit checks what every request must be.
@@ -259,7 +297,7 @@ func (s *Server) Stats() Stats {
 func (s *Server) Serve(l net.Listener) error {
 	addr, ok := l.Addr().(*net.TCPAddr)
 	s.anyAddress.Store(ok && addr.IP.IsUnspecified())
-	if err := s.http.Serve(guards{l, s.sessions}); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.http.Serve(guards{l, s}); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve HTTP: %w", err)
 	}
 	return nil
@@ -278,4 +316,5 @@ func (s *Server) Drain(ctx context.Context) {
 	if s.http.Shutdown(ctx) != nil {
 		_ = s.http.Close()
 	}
+	s.turnedAway.wg.Wait() // a moment at most
 }

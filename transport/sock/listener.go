@@ -2,6 +2,7 @@ package sock
 
 import (
 	"container/list"
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -317,7 +318,8 @@ func (l *Listener) shake(c *net.TCPConn, client net.Addr, deadline time.Time) (n
 	}
 	under := &below{TCPConn: c}
 	secure := tls.Server(under, l.config.TLS)
-	if err := secure.Handshake(); err != nil {
+	// It ends by the deadline, or by Close.
+	if err := secure.HandshakeContext(context.Background()); err != nil {
 		l.refuse(c, under.heard, err)
 		return nil, err
 	}

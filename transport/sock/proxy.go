@@ -128,16 +128,21 @@ func readHeader(c *net.TCPConn, deadline time.Time) (net.Addr, error) {
 	if _, err := io.ReadFull(c, header); err != nil {
 		return nil, err
 	}
-	h, err := proxyproto.Read(bufio.NewReaderSize(bytes.NewReader(header), n))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errHeader, err)
-	}
 	if err := c.SetReadDeadline(time.Time{}); err != nil {
 		return nil, err
 	}
+	return parseHeader(header)
+}
+
+// parseHeader reads a whole header; nil: it tells of no address.
+func parseHeader(header []byte) (net.Addr, error) {
+	h, err := proxyproto.Read(bufio.NewReaderSize(bytes.NewReader(header), len(header)))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errHeader, err)
+	}
 	addr, ok := h.SourceAddr.(*net.TCPAddr)
 	if h.Command.IsLocal() || !ok {
-		return nil, nil //nolint:nilnil // no address is no error
+		return nil, nil // no address is no error
 	}
 	return addr, nil
 }

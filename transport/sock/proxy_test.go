@@ -207,3 +207,53 @@ func TestProxiesCanBeListedLater(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// However a header comes in pieces, it is measured the same, and what is measured can be read without harm.
+func FuzzProxyHeader(f *testing.F) {
+	f.Add([]byte("PROXY TCP4 203.0.113.7 127.0.0.1 4711 8000\r\nhello"), 7)
+	f.Add([]byte("PROXY UNKNOWN\r\n"), 1)
+	f.Add([]byte("\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xcb\x00\x71\x07\x7f\x00\x00\x01\x12\x67\x1f\x40hello"), 15)
+	f.Add([]byte("\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"), 3)
+	f.Add([]byte("GET / HTTP/1.1\r\n"), 2)
+	f.Fuzz(func(t *testing.T, data []byte, cut int) {
+		size, whole, err := sock.Measure(data)
+		if size > len(data) && whole || size < 0 || whole && err != nil {
+			t.Fatalf("%d, %v, %v of %d bytes", size, whole, err, len(data))
+		}
+		if cut > 0 && cut < len(data) {
+			if s, w, e := sock.Measure(data[:cut]); w && (s != size || !whole) || e != nil && err == nil {
+				t.Fatalf("a part of it is %d, %v, %v, and all of it %d, %v, %v", s, w, e, size, whole, err)
+			}
+		}
+		if !whole || size == 0 {
+			return
+		}
+		if addr, err := sock.ParseHeader(data[:size]); err == nil && addr != nil && addr.(*net.TCPAddr).IP == nil {
+			t.Fatalf("an address without one: %v", addr)
+		}
+	})
+}
+
+// Nothing that is claimed makes an address that is none, or another's of a client who is no proxy.
+func FuzzForwarded(f *testing.F) {
+	f.Add("10.0.0.1:5", "1.1.1.1, 203.0.113.7", "")
+	f.Add("10.0.0.1:5", "", `for="[2001:db8::7]:4711";by=10.0.0.1, for=_x`)
+	f.Add("198.51.100.1:5", "1.1.1.1", "for=1.1.1.1")
+	trusted, err := sock.ParseProxies([]string{"10.0.0.0/8"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, from, list, hops string) {
+		r := &http.Request{RemoteAddr: from, Header: http.Header{}}
+		if list != "" {
+			r.Header.Set("X-Forwarded-For", list)
+		}
+		if hops != "" {
+			r.Header.Set("Forwarded", hops)
+		}
+		peer, client := sock.ClientAddr(r), trusted.Client(r)
+		if !trusted.Trusts(peer.Addr()) && client != peer || peer.IsValid() && !client.IsValid() {
+			t.Fatalf("%v became %v", peer, client)
+		}
+	})
+}

@@ -16,13 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"parley/internal/certtest"
 	"parley/transport/sock"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long anything may take that should take no time.
 const patience = 20 * time.Second
@@ -57,7 +53,7 @@ func (c *taken) End(_ context.Context, err error) {
 
 // fixture is a listener and a set that runs what it accepts.
 type fixture struct {
-	t         *testing.T
+	t         testing.TB
 	authority *certtest.Authority
 	listener  *sock.Listener
 	set       *sock.Set
@@ -66,7 +62,7 @@ type fixture struct {
 }
 
 // listen starts a fixture. slow, if any, is what its connections wait for in Take.
-func listen(t *testing.T, config sock.ListenerConfig, slow ...chan struct{}) *fixture {
+func listen(t testing.TB, config sock.ListenerConfig, slow ...chan struct{}) *fixture {
 	t.Helper()
 	tcp, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -110,7 +106,7 @@ func (f *fixture) accept() {
 }
 
 // secure listens with TLS.
-func secure(t *testing.T, config sock.ListenerConfig) *fixture {
+func secure(t testing.TB, config sock.ListenerConfig) *fixture {
 	t.Helper()
 	authority := certtest.New(t)
 	config.TLS = authority.Server()
@@ -156,7 +152,7 @@ func (f *fixture) next() *taken {
 }
 
 // read gives the next n bytes that a connection has taken.
-func (c *taken) read(t *testing.T, n int) []byte {
+func (c *taken) read(t testing.TB, n int) []byte {
 	t.Helper()
 	var all []byte
 	for len(all) < n {
@@ -253,6 +249,24 @@ func TestAFullSocketTakesNothingMore(t *testing.T) {
 			t.Errorf("it grew by %d bytes", grown)
 		}
 	})
+}
+
+// A client that makes TLS answer it again and again, as by asking for new keys, and does not read, ends when
+// that has become too much.
+func TestWhatTLSSaysByItselfIsBounded(t *testing.T) {
+	t.Parallel()
+	f := secure(t, sock.ListenerConfig{})
+	_, c := f.dial()
+	record, most := make([]byte, 100), 0
+	for {
+		if err := c.Seal(record); err != nil {
+			break
+		}
+		most = max(most, c.Unsent())
+	}
+	if most == 0 || most > 32<<10 {
+		t.Errorf("%d bytes were kept", most)
+	}
 }
 
 // A connection that sleeps wakes for what its client says; and one of which TLS has read more than it
@@ -389,16 +403,21 @@ func TestAbortEndsWhoWaits(t *testing.T) {
 		}()
 		c.Abort()
 		select {
-		case <-waited:
+		case err := <-waited:
+			if err == nil {
+				t.Error("it waited in vain")
+			}
 		case <-time.After(patience):
 			t.Error("it waits on")
 		}
-		<-c.ended
+		if err := <-c.ended; err == nil {
+			t.Error("it ended without an error")
+		}
 	})
 }
 
 // await waits until something holds that nobody tells of.
-func await(t *testing.T, what string, ok func() bool) {
+func await(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

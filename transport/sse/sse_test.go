@@ -579,3 +579,40 @@ func TestHeadOfAStream(t *testing.T) {
 		}
 	}
 }
+
+// A client has nothing to say once it has asked: what it sends is read and forgotten.
+func TestWhatAClientSendsIsForgotten(t *testing.T) {
+	f := serve(t, logtest.Options{}, sse.Config{})
+	s := f.open("room=lobby")
+	s.began()
+	if _, err := io.WriteString(s.conn, strings.Repeat("GET /?room=other HTTP/1.1\r\nHost: x\r\n\r\n", 100_000)); err != nil {
+		t.Fatal(err)
+	}
+	f.send("lobby", "a")
+	s.want("1 message a")
+	if users, _ := f.hub.Members("other", 10); len(users) != 0 {
+		t.Errorf("it has joined another room: %q", users)
+	}
+}
+
+// A client that does not read cannot hold up the end beyond its bound.
+func TestADrainCutsThoseWhoDoNotRead(t *testing.T) {
+	f := serve(t, logtest.Options{}, sse.Config{})
+	s := f.open("room=lobby&after=0")
+	_ = s.conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+	s.began()
+	body := strings.Repeat("x", 60_000)
+	for i := range 200 { // more than the sockets hold
+		f.send("lobby", strconv.Itoa(i)+body)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	f.events.Drain(ctx)
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("the drain took %v", took)
+	}
+	if got := f.events.Stats().Open; got != 0 {
+		t.Errorf("%d streams are open", got)
+	}
+}

@@ -28,10 +28,12 @@ func (c *conn) decide(ctx context.Context, line []byte) error {
 	case len(line) > 0 && line[0] == '{' && bytes.Contains(line, []byte(`"hello"`)):
 		return c.startJSON(ctx, line)
 	}
-	if err := c.showLobby(ctx); err != nil {
-		return err
-	}
 	c.speech = plainLines
+	if !bytes.HasPrefix(line, []byte("/auth ")) { // who it is decides whether it is shown the lobby
+		if err := c.showLobby(ctx); err != nil {
+			return err
+		}
+	}
 	return c.plainLine(ctx, line)
 }
 

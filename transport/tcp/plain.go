@@ -65,10 +65,14 @@ func (c *conn) hello(ctx context.Context, op *wire.Op) error {
 	if op.Token == "" {
 		c.session.Use(wire.TextNamed{})
 	}
-	if err := c.session.Do(ctx, op); err != nil || c.room != "" {
+	lobby := c.server.config.Lobby
+	if err := c.session.Do(ctx, op); err != nil || c.room != "" || !c.session.MayJoin(lobby) {
 		return err
 	}
-	return c.move(ctx, &wire.Op{Kind: wire.Join, Room: c.server.config.Lobby})
+	if c.watch != nil {
+		return c.showLobby(ctx)
+	}
+	return c.move(ctx, &wire.Op{Kind: wire.Join, Room: lobby})
 }
 
 // move takes a plain client, which is in one room at a time, to another.

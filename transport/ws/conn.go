@@ -68,6 +68,10 @@ func (c *conn) Take(ctx context.Context, data []byte) error {
 		data = rest
 	}
 	switch {
+	case len(c.parser.text) > session.HelloMost && c.session.Stranger():
+		c.server.sessions.Quota.Count(quota.Frame)
+		c.session.Refuse(nil, session.ErrStranger)
+		return errStranger
 	case c.parser.idle():
 		c.begun = time.Time{}
 	case c.begun.IsZero():
@@ -121,7 +125,7 @@ func (c *conn) Deadline() time.Time {
 	if c.begun.IsZero() {
 		return time.Time{}
 	}
-	return c.begun.Add(messageTime)
+	return c.begun.Add(c.server.messageTime)
 }
 
 // Late implements sock.Handler.
@@ -202,6 +206,7 @@ func (c *conn) End(ctx context.Context, err error) {
 	wait, cancel := context.WithTimeout(ctx, finishTime)
 	c.session.Conclude(wait, func(dst []byte) []byte {
 		c.ended = true
+		c.Cork()
 		return append(dst, last...)
 	})
 	cancel()

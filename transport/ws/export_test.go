@@ -1,6 +1,10 @@
 package ws
 
-import "github.com/gobwas/ws"
+import (
+	"time"
+
+	"github.com/gobwas/ws"
+)
 
 // Parser is the parser, for tests that give it pieces of their own choice.
 type Parser struct{ p parser }
@@ -20,3 +24,6 @@ func (p *Parser) Idle() bool { return p.p.idle() }
 
 // Held is how many bytes the parser keeps.
 func (p *Parser) Held() int { return cap(p.p.text) + cap(p.p.control) }
+
+// SetMessageTime changes how long a message may take, before the first connection.
+func (s *Server) SetMessageTime(d time.Duration) { s.messageTime = d }

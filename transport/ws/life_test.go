@@ -197,6 +197,30 @@ func TestClientsThatLeaveAreForgotten(t *testing.T) {
 	await(t, "everyone to be gone", func() bool { return f.server.Stats().Open == 0 })
 }
 
+// A message that was begun must end in time; one who says nothing at all may stay.
+func TestMessagesThatDoNotEndAreCut(t *testing.T) {
+	f := startDefault(t)
+	f.server.SetMessageTime(200 * time.Millisecond)
+	silent, _ := f.dial()
+	for name, begun := range map[string][]byte{
+		"a header": text(pingOp)[:1], "a payload": text(pingOp)[:9], "a fragment": frame(opText, "x"),
+		"a fragment and pings": join(frame(opText, "x"), ping("p")),
+	} {
+		p, _ := f.dial()
+		p.write(begun)
+		got := p.read()
+		if got == "pong p" {
+			got = p.read()
+		}
+		if got != "close 1008 a message was begun and not ended" {
+			t.Errorf("%s: %s", name, got)
+		}
+		_ = p.conn.Close()
+	}
+	silent.write(text(pingOp))
+	silent.want(pongOp)
+}
+
 // A half-closed client gets the answers to what it sent.
 func TestHalfClosedClientIsAnswered(t *testing.T) {
 	f := startDefault(t)

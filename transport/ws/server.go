@@ -42,6 +42,8 @@ type Server struct {
 	conns    *sock.Set
 	beats    *heartbeat
 
+	messageTime time.Duration // fixed at birth
+
 	stop       context.CancelFunc // of the heartbeat
 	background sync.WaitGroup
 	draining   atomic.Bool
@@ -57,7 +59,7 @@ func NewServer(sessions *session.Server, config Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{sessions: sessions, config: config, conns: conns, beats: newHeartbeat(config.Ping)}
+	s := &Server{sessions: sessions, config: config, conns: conns, beats: newHeartbeat(config.Ping), messageTime: messageTime}
 	s.SetOrigins(config.AllowedOrigins)
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel

@@ -115,7 +115,12 @@ func negotiate(offers []string) (answer string, deflate, ok bool) {
 	if len(offers) == 0 {
 		return "", false, true
 	}
-	options, ok := httphead.ParseOptions([]byte(strings.Join(offers, ", ")), nil)
+	return choose(strings.Join(offers, ", "))
+}
+
+// choose is negotiate where there are offers: most clients that are no browsers have none.
+func choose(offers string) (answer string, deflate, ok bool) {
+	options, ok := httphead.ParseOptions([]byte(offers), nil)
 	if !ok {
 		return "", false, false
 	}
