@@ -47,8 +47,10 @@ type bench struct {
 	stop   func()
 }
 
-func newBench(t testing.TB) *bench {
-	b := &bench{t: t, log: logtest.New(logtest.Options{}), key: filepath.Join(t.TempDir(), "key")}
+func newBench(t testing.TB) *bench { return newBenchOn(t, logtest.Options{}) }
+
+func newBenchOn(t testing.TB, o logtest.Options) *bench {
+	b := &bench{t: t, log: logtest.New(o), key: filepath.Join(t.TempDir(), "key")}
 	b.must(os.WriteFile(b.key, []byte(secret+"\n"), 0o600))
 	b.start()
 	t.Cleanup(func() { b.stop() })

@@ -27,6 +27,7 @@ type hook struct {
 
 	began   time.Time      // what rooms held before is not posted
 	workers sync.WaitGroup // started by run
+	places  sync.WaitGroup // being written; the log sees to it that each has an outcome in time
 
 	mu      sync.Mutex
 	lanes   map[string]*lane
@@ -177,9 +178,10 @@ func (h *hook) listsNow() bool {
 	return now
 }
 
-// finish waits for the workers and lets go of everything.
+// finish waits for the workers, and for what they have done to be written down, and lets go of everything.
 func (h *hook) finish() {
 	h.workers.Wait()
+	h.places.Wait()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, l := range h.lanes {

@@ -29,9 +29,10 @@ type place struct {
 	known  bool         // at is
 	fresh  bool         // it has never been anywhere, and nothing was there before
 
-	tries  int    // of what is next that have failed
-	opened bool   // the room's first message is next, and the room was told of
-	doomed string // why what is next will never be taken
+	next   uint64 // seq of the message that is next, as far as it is known
+	tries  int    // of it that have failed
+	opened bool   // it is the room's first, and the room was told of
+	doomed string // why it will never be taken
 }
 
 func (p *place) close() {
@@ -59,7 +60,7 @@ func (h *hook) work(ctx context.Context, t *target, l *lane) (wait time.Duration
 		}
 		return readAgain, false
 	}
-	if page.Trimmed && after > 0 && len(page.Messages) > 0 {
+	if page.Trimmed && after > 0 && len(page.Messages) > 0 && page.Messages[0].Seq != l.next {
 		h.counts.missed.Add(1)
 		h.sender.Logger.Error("a hook has missed messages that its room no longer keeps",
 			"hook", h.name, "room", l.room, "after", after, "next", page.Messages[0].Seq)
@@ -111,6 +112,9 @@ func (h *hook) locate(ctx context.Context, l *lane) (after uint64, err error) {
 // settle posts a message, or buries it. A wait says that it is still to be done, and when. last is the
 // last message of a page.
 func (h *hook) settle(ctx context.Context, t *target, l *lane, m *parley.Message, last bool) (wait time.Duration) {
+	if l.next != m.Seq { // retention may have removed the one that was tried
+		l.next, l.tries, l.opened, l.doomed = m.Seq, 0, false, ""
+	}
 	h.mu.Lock()
 	l.behind = m.At
 	h.mu.Unlock()
@@ -132,53 +136,31 @@ func (h *hook) settle(ctx context.Context, t *target, l *lane, m *parley.Message
 	if t.message || last || l.fresh {
 		h.moved(ctx, l, m.Seq)
 	}
-	l.fresh, l.opened = false, false
+	l.fresh = false
 	return 0
 }
 
 // moved has the lane's place written down. What follows does not wait for that: after a crash, what was
 // posted in the meantime is posted again, under the same id.
 func (h *hook) moved(ctx context.Context, l *lane, seq uint64) {
-	err := l.reader.Done(ctx, seq, func(_ uint64, err error) {
+	h.places.Add(1)
+	told := func(_ uint64, err error) {
 		if err != nil {
 			h.counts.forgot.Add(1)
 		}
-	})
-	if err != nil {
-		h.counts.forgot.Add(1)
+		h.places.Done()
+	}
+	if err := l.reader.Done(ctx, seq, told); err != nil {
+		told(0, err)
 	}
 }
 
 // send posts a body until it is taken or buried. A wait says that it is neither yet.
 func (h *hook) send(ctx context.Context, t *target, l *lane, m *parley.Message, id string, body []byte) (wait time.Duration) {
 	if l.doomed == "" {
-		if l.tries > 0 {
-			h.counts.retried.Add(1)
-		}
-		v := t.post(ctx, id, body)
-		switch v.fate {
-		case taken:
-			h.counts.sent.Add(1)
-			l.tries = 0
-			return 0
-		case cut:
-			return readAgain // the server is going away
-		case gone:
-			h.retire()
-			return readAgain
-		}
-		h.counts.failed.Add(1)
-		l.tries++
-		if v.fate == refused || l.tries >= t.Tries {
-			l.doomed = v.why
-		} else {
-			if v.after > 0 {
-				h.rest(time.Now().Add(v.after))
-			}
-			if l.tries == 1 {
-				h.sender.Logger.Warn("a hook's receiver did not take a message; trying again", "hook", h.name, "room", l.room, "seq", m.Seq, "why", v.why)
-			}
-			return max(v.after, backoff(t.Backoff, l.tries))
+		wait := h.try(ctx, t, l, m, id, body)
+		if wait > 0 || l.doomed == "" {
+			return wait
 		}
 	}
 	if err := h.bury(ctx, t, l, m); err != nil {
@@ -190,6 +172,37 @@ func (h *hook) send(ctx context.Context, t *target, l *lane, m *parley.Message, 
 	h.counts.dead.Add(1)
 	l.tries, l.doomed = 0, ""
 	return 0
+}
+
+// try posts a body once. Without a wait it was taken, or is doomed.
+func (h *hook) try(ctx context.Context, t *target, l *lane, m *parley.Message, id string, body []byte) (wait time.Duration) {
+	if l.tries > 0 {
+		h.counts.retried.Add(1)
+	}
+	v := t.post(ctx, id, body)
+	switch v.fate {
+	case taken:
+		h.counts.sent.Add(1)
+		l.tries = 0
+		return 0
+	case cut: // the server is going away
+		return readAgain
+	case gone:
+		h.retire()
+		return readAgain
+	}
+	if v.after > 0 {
+		h.rest(time.Now().Add(v.after))
+	}
+	h.counts.failed.Add(1)
+	if l.tries++; v.fate == refused || l.tries >= t.Tries {
+		l.doomed = v.why
+		return 0
+	}
+	if l.tries == 1 {
+		h.sender.Logger.Warn("a hook's receiver did not take a message; trying again", "hook", h.name, "room", l.room, "seq", m.Seq, "why", v.why)
+	}
+	return max(v.after, backoff(t.Backoff, l.tries))
 }
 
 // backoff is the pause behind so many tries: twice as long each time, and up to half of it left out, so

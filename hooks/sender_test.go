@@ -21,6 +21,7 @@ import (
 	"parley"
 	"parley/hooks"
 	"parley/internal/certtest"
+	"parley/internal/logtest"
 	"parley/room"
 	"parley/wire"
 )
@@ -197,7 +198,7 @@ func TestReceiverThatHangs(t *testing.T) {
 	})
 	defer close(end)
 	o := b.hook("h", s.url, "*")
-	o.Timeout, o.Tries = 100*time.Millisecond, 2
+	o.Timeout, o.Tries = 3*time.Second, 1
 	b.use(o)
 	b.say("hangs", "0")
 	b.say("goes", "1", "2")
@@ -206,7 +207,7 @@ func TestReceiverThatHangs(t *testing.T) {
 			got += string(r.Body)
 		}
 	}
-	if l := b.messages("h.dead", 1)[0]; !strings.Contains(string(l.Body), `"reason":"no answer within 100ms"`) {
+	if l := b.messages("h.dead", 1)[0]; !strings.Contains(string(l.Body), `"reason":"no answer within 3s"`) {
 		t.Errorf("%s", l.Body)
 	}
 }
@@ -310,6 +311,31 @@ func TestPlacesAreRemembered(t *testing.T) {
 	}
 	b.stats("h", func(st hooks.Stats) bool { return st.Behind == 0 })
 	s.none()
+}
+
+// What a room no longer keeps is missed, and that is counted, once.
+func TestRetentionOvertakes(t *testing.T) {
+	t.Parallel()
+	var tries atomic.Int32
+	b := newBenchOn(t, logtest.Options{RetainMessages: 2})
+	s := newSink(t, func(w http.ResponseWriter, r *request) {
+		if string(r.Body) == `"3"` && tries.Add(1) < 3 {
+			w.WriteHeader(500)
+		}
+	})
+	o := b.hook("h", s.url, "a")
+	b.use(o)
+	b.say("a", "0")
+	s.want("0")
+	b.stats("h", func(st hooks.Stats) bool { return st.Sent == 1 && st.Behind == 0 })
+	b.stop()
+	b.say("a", "1", "2", "3", "4")
+	b.start()
+	b.use(o)
+	s.want("3", "3", "3", "4")
+	if st := b.stats("h", func(st hooks.Stats) bool { return st.Behind == 0 }); st.Missed != 1 || st.Dead != 0 {
+		t.Errorf("%+v", st)
+	}
 }
 
 // Other settings change what is posted where, and not what was posted already. A hook that was taken
