@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,6 +41,7 @@ const secret = "sixteen bytes or more"
 type bench struct {
 	t      testing.TB
 	log    *logtest.Memory
+	lame   *lameLog
 	ids    int
 	key    string // file with the secret
 	hub    *room.Hub
@@ -51,10 +53,24 @@ func newBench(t testing.TB) *bench { return newBenchOn(t, logtest.Options{}) }
 
 func newBenchOn(t testing.TB, o logtest.Options) *bench {
 	b := &bench{t: t, log: logtest.New(o), key: filepath.Join(t.TempDir(), "key")}
+	b.lame = &lameLog{Log: b.log}
 	b.must(os.WriteFile(b.key, []byte(secret+"\n"), 0o600))
 	b.start()
 	t.Cleanup(func() { b.stop() })
 	return b
+}
+
+// lameLog cannot say now and then where to read from.
+type lameLog struct {
+	parley.Log
+	fails atomic.Int32 // so often
+}
+
+func (l *lameLog) Since(ctx context.Context, room string, t time.Time) (uint64, error) {
+	if l.fails.Add(-1) >= 0 {
+		return 0, parley.Errorf(parley.Unavailable, "not now")
+	}
+	return l.Log.Since(ctx, room, t)
 }
 
 // start begins a life without hooks.
@@ -62,7 +78,7 @@ func (b *bench) start() {
 	logger := slog.New(slog.NewTextHandler(b.t.Output(), nil))
 	hub := room.NewHub(b.log, room.Config{Logger: logger})
 	books := work.New(work.Config{Log: b.log, Journals: b.log, Rooms: hub, Logger: logger})
-	sender := hooks.New(hooks.Config{Log: b.log, Journals: b.log, Work: books, Tail: b.log, Rooms: hub, Logger: logger})
+	sender := hooks.New(hooks.Config{Log: b.lame, Journals: b.log, Work: books, Tail: b.log, Rooms: hub, Logger: logger})
 	b.hub, b.sender = hub, sender
 	var stops []func()
 	for _, run := range []func(context.Context) error{hub.Run, books.Run, sender.Run} {

@@ -20,8 +20,8 @@ const (
 	readAgain  = time.Second // when the log could not be read or written
 )
 
-// readerName is the durable reader that is a hook's place in rooms. No client's reader has such a name.
-func readerName(hook string) string { return "$hook." + hook }
+// readerName is the durable reader that is a hook's place in rooms.
+func readerName(hook string) string { return work.OwnReader + "hook." + hook }
 
 // place is where a lane is, and how its next message fares.
 type place struct {
@@ -86,27 +86,38 @@ func (h *hook) held() bool {
 // locate finds where the lane is, and has its reader open.
 func (h *hook) locate(ctx context.Context, l *lane) (after uint64, err error) {
 	if l.reader == nil {
-		reader, at, ok, err := h.sender.Work.Reader(ctx, l.room, readerName(h.name))
+		reader, at, there, err := h.sender.Work.Reader(ctx, l.room, readerName(h.name))
 		if err != nil {
 			return 0, err
 		}
 		l.reader = reader
-		if !l.known && !ok {
-			if at, err = h.sender.Log.Since(ctx, l.room, h.began); err != nil {
-				return 0, err
-			}
-			l.fresh = at == 0
-		}
-		if !l.known {
-			l.known = true
-			h.mu.Lock()
-			l.at = at
-			h.mu.Unlock()
+		if err := h.begin(ctx, l, at, there); err != nil {
+			l.close()
+			return 0, err
 		}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return l.at, nil
+}
+
+// begin has a lane that is new go on where its reader is; where that has never been anywhere, from when
+// the hook began.
+func (h *hook) begin(ctx context.Context, l *lane, at uint64, there bool) (err error) {
+	if l.known {
+		return nil
+	}
+	if !there {
+		if at, err = h.sender.Log.Since(ctx, l.room, h.began); err != nil {
+			return err
+		}
+		l.fresh = at == 0
+	}
+	l.known = true
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l.at = at
+	return nil
 }
 
 // settle posts a message, or buries it. A wait says that it is still to be done, and when. last is the

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"parley/auth"
@@ -89,9 +90,15 @@ func newTarget(i int, o Out) (*target, error) {
 
 func (t *target) close() { t.client.CloseIdleConnections() }
 
+// ownRoom begins the names of the server's own rooms, which no client can name.
+const ownRoom = "$"
+
 // wants says whether the hook is for a room. Rooms of dead letters are only for one that names them: a
 // pattern that stands for all rooms would make letters of letters.
 func (t *target) wants(room string) bool {
+	if strings.HasPrefix(room, ownRoom) {
+		return false
+	}
 	return slices.ContainsFunc(t.Rooms, func(p auth.Pattern) bool {
 		return p.Match(room) && (!t.letters[room] || p.String() == room)
 	})

@@ -59,6 +59,30 @@ func TestMessagesArePostedInOrder(t *testing.T) {
 	s.none()
 }
 
+// A log that cannot be read when a room grows is asked again, and what was there before the hook stays.
+func TestALogThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	b, s := newBench(t), newSink(t, nil)
+	b.say("a", "before")
+	b.tick()
+	b.lame.fails.Store(1)
+	b.use(b.hook("h", s.url, "a"))
+	b.say("a", "0", "1")
+	s.want("0", "1")
+}
+
+// What the server keeps in rooms of its own is nobody's business.
+func TestOwnRoomsAreNotPosted(t *testing.T) {
+	t.Parallel()
+	b, s := newBench(t), newSink(t, nil)
+	b.use(b.hook("h", s.url, "**"))
+	b.say("$revoked", "mallory")
+	b.say("a", "0")
+	s.want("0")
+	b.stats("h", func(st hooks.Stats) bool { return st.Behind == 0 })
+	s.none()
+}
+
 // A room's name need not be what a header can hold.
 func TestIDsAreHeaders(t *testing.T) {
 	t.Parallel()
