@@ -135,7 +135,7 @@ func TestWrongSignaturesAreAudited(t *testing.T) {
 	}
 	_ = resp.Body.Close()
 	text := lines.String()
-	if resp.StatusCode != 401 || !regexp.MustCompile(`msg=refused .*transport=http address=127\.0\.0\.1:\d+ op=hook room=lobby code=unauthorized`).MatchString(text) || strings.Contains(text, secret) {
+	if resp.StatusCode != 401 || !regexp.MustCompile(`msg=refused .*transport=http address=127\.0\.0\.1:\d+ op=hook:in room=lobby code=unauthorized`).MatchString(text) || strings.Contains(text, secret) {
 		t.Errorf("%d, and the log says\n%s", resp.StatusCode, text)
 	}
 }

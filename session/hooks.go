@@ -25,17 +25,16 @@ func (s *Server) HookCaller(from netip.AddrPort, user, room string, check func()
 	if err := c.account.MayLogin(); err != nil {
 		return c, err
 	}
-	if err := check(); err != nil {
-		if parley.AsError(err).Code == parley.Unauthorized {
-			c.account.LoginRefused()
-			s.refused(c.client(), &wire.Op{Kind: hookKind, Room: room}, err)
-		}
+	err := check()
+	wrong := err != nil && parley.AsError(err).Code == parley.Unauthorized
+	c.account.LoginTried(wrong)
+	if wrong {
+		s.refused(c.client(), &wire.Op{Kind: wire.Kind(user), Room: room}, err)
+	}
+	if err != nil {
 		return c, err
 	}
 	c.user = user
 	c.who = &auth.Principal{User: user, Grants: sends}
 	return c, c.account.Login(user, true)
 }
-
-// hookKind is what the audit log calls a delivery to a hook.
-const hookKind wire.Kind = "hook"

@@ -32,12 +32,13 @@ func (s *Server) hook(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Connection", "close") // its body is not read
 		return parley.Errorf(parley.NotFound, "there is no hook of this name")
 	}
+	body, err := s.readBody(w, r, parley.JSON) // the signature comes before the type
+	if err != nil {
+		return err
+	}
 	var d hooks.Delivery
-	caller, err := s.sessions.HookCaller(sock.ClientAddr(r), in.From(), in.Room, func() error {
-		body, err := s.readBody(w, r, parley.JSON) // the signature comes before the type
-		if err == nil {
-			d, err = in.Read(r.Header, body, time.Now())
-		}
+	caller, err := s.sessions.HookCaller(sock.ClientAddr(r), in.From(), in.Room, func() (err error) {
+		d, err = in.Read(r.Header, body, time.Now())
 		return err
 	})
 	if err != nil {
