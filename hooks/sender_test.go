@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -158,7 +161,7 @@ func TestVerdicts(t *testing.T) {
 		"429":       {func(w http.ResponseWriter) { w.WriteHeader(429) }, 3, "answered 429 Too Many Requests"},
 		"503":       {func(w http.ResponseWriter) { w.WriteHeader(503) }, 3, "answered 503 Service Unavailable"},
 		"elsewhere": {func(w http.ResponseWriter) { w.Header().Set("Location", other.url); w.WriteHeader(307) }, 3, "answered 307 Temporary Redirect, a redirect, which is not followed"},
-		"cut":       {func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, 3, "EOF"},
+		"cut":       {func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, 3, "EOF|.*reset.*"},
 		"long": {answer: func(w http.ResponseWriter) {
 			for i := 0; i < 1000; i++ { // far more than is read
 				if _, err := w.Write(make([]byte, 64<<10)); err != nil {
@@ -195,7 +198,7 @@ func TestVerdicts(t *testing.T) {
 				Tries                                    int
 			}
 			b.must(json.Unmarshal(letters[0].Body, &l))
-			if l.Hook != "h" || l.Room != "a" || l.ID != "id-0" || l.From != "ada" || l.Body != "first" || l.Tries != tt.tries || l.Reason != tt.reason {
+			if l.Hook != "h" || l.Room != "a" || l.ID != "id-0" || l.From != "ada" || l.Body != "first" || l.Tries != tt.tries || !regexp.MustCompile("^("+tt.reason+")$").MatchString(l.Reason) {
 				t.Errorf("the dead letter is %s", letters[0].Body)
 			}
 			if len(letters) != 1 || letters[0].From != "parley" || st.Dead != 1 {
@@ -512,18 +515,34 @@ func TestPresence(t *testing.T) {
 		}
 		return out
 	}
+	here := map[string]bool{}
+	told := func(count int, users ...string) { // until these are here, however many frames say so
+		t.Helper()
+		for {
+			r := s.next()
+			if r.Op != "presence" || r.Room != "a" || !strings.HasPrefix(r.unique, "a:presence:") {
+				t.Errorf("%s %s", r.unique, r.raw)
+			}
+			for _, u := range r.Joined {
+				here[u.User] = true
+			}
+			for _, u := range r.Left {
+				delete(here, u.User)
+			}
+			if r.Count == count && slices.Equal(slices.Sorted(maps.Keys(here)), users) {
+				return
+			}
+		}
+	}
 	eve := enter("eve", "b")
 	defer eve.Close()
 	enter("bob", "a").Close()
-	ada := enter("ada", "a")
-	r := s.next()
-	if r.Op != "presence" || r.Room != "a" || len(r.Joined) != 1 || r.Joined[0].User != "ada" || len(r.Left) > 0 || r.Count != 1 || !strings.HasPrefix(r.unique, "a:presence:") {
-		t.Errorf("%s %s", r.unique, r.raw)
-	}
+	ada, bob := enter("ada", "a"), enter("bob", "a")
+	told(2, "ada", "bob")
 	ada.Close()
-	if r := s.next(); len(r.Left) != 1 || r.Left[0].User != "ada" || r.Count != 0 {
-		t.Errorf("%s", r.raw)
-	}
+	told(1, "bob")
+	bob.Close()
+	told(0)
 }
 
 // What comes behind a message that is refused is not posted before that one's dead letter is on disk.
