@@ -82,6 +82,7 @@ func (r *releaser) releaseLive(p *partition, mark uint64) {
 	}
 	clear(r.touched)
 	r.touched = r.touched[:0]
+	r.grown(copies)
 	if tailed = max(tailed, skip); tailed > p.tailed.Load() {
 		p.tailed.Store(tailed)
 		r.releaseAwaited(p, tailed)
