@@ -80,7 +80,7 @@ func newRootCommand() *cobra.Command {
 	}
 	root.AddCommand(
 		newServeCommand(), newConfigCommand(), newTokenCommand(), newAPIKeyCommand(), newSendCommand(), newTailCommand(), newChatCommand(), newRoomsCommand(), newRevokeCommand(),
-		newWorkCommand(), newJobsCommand(), newAskCommand(), newAnswerCommand(),
+		newWorkCommand(), newMapCommand(), newJobsCommand(), newAskCommand(), newAnswerCommand(),
 		newBenchCommand(), newVersionCommand(),
 	)
 	return root
