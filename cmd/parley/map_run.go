@@ -26,7 +26,7 @@ type mapRun struct {
 	Group string `json:"group"`
 	Name  string `json:"name"` // that messages are sent under: ids count by sender
 
-	Window int `json:"window"` // the largest there was: no answer is further ahead
+	Window int `json:"window"` // the largest there was
 	Round  int `json:"round"`  // rises when answers were lost, and jobs must be done again
 
 	Written uint64 `json:"written"` // lines whose answer is in the output
@@ -177,9 +177,10 @@ func (r *mapRun) parse(id string) (j jobID, ok bool) {
 	return j, true
 }
 
-// ahead says whether a line is one that the run may have sent and has not written.
+// ahead says whether a line is not written, and not further ahead than those are that were sent, also
+// when some were written that the saved state does not know of.
 func (r *mapRun) ahead(number uint64) bool {
-	return number > r.Written && number-r.Written <= uint64(r.Window)
+	return number > r.Written && number-r.Written <= uint64(r.Window)+maxUnsaved
 }
 
 // lineSum tells the lines of one number apart, should the inputs have changed.

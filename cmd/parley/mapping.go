@@ -42,9 +42,11 @@ type mapping struct {
 	outcomes map[uint64]outcome // of lines that are not written, by number
 	again    map[uint64]failure // of lines that failed before the run was resumed
 	seen     positions
-	behind   int  // rooms that are not read up to where they were at the start
-	ended    bool // there are no more lines
-	changed  bool // since the state was saved
+	behind   int    // rooms that are not read up to where they were at the start: nothing is sent before
+	missed   bool   // meanwhile there was an answer too far ahead to be kept
+	ended    bool   // there are no more lines
+	changed  bool   // since the state was saved
+	saved    uint64 // lines written then
 	progress *mapProgress
 
 	mu       sync.Mutex
@@ -56,7 +58,8 @@ type mapLine struct {
 	number uint64
 	body   []byte
 	sum    string
-	round  int
+	round  int  // in which it was sent
+	sent   bool // by this process
 }
 
 // outcome is what became of a line.
@@ -104,6 +107,9 @@ type mapEvent struct {
 // saveEvery is how often the state is saved, if it has changed, and progress is told.
 const saveEvery = 250 * time.Millisecond
 
+// maxUnsaved is after how many lines it is saved in between.
+const maxUnsaved = 10_000
+
 func newMapping(c *client.Client, f *mapFlags, state *mapRun, cmd *cobra.Command, out *os.File) *mapping {
 	m := &mapping{
 		client: c, flags: f, room: c.Room(state.Room), in: cmd.InOrStdin(), file: out, state: state,
@@ -131,7 +137,7 @@ func (m *mapping) run(ctx context.Context) error {
 	}
 	inner, stop := context.WithCancel(ctx)
 	var others sync.WaitGroup
-	m.seen, m.behind = m.state.After, len(newest)
+	m.seen, m.behind, m.saved = m.state.After, len(newest), m.state.Written
 	for i, name := range m.rooms() {
 		others.Go(func() { m.follow(inner, i, name, newest[i]) })
 	}
@@ -220,17 +226,17 @@ func (m *mapping) collect() {
 
 // loop reads lines, sends them, and writes their answers, until there are no more.
 func (m *mapping) loop(ctx context.Context) error {
-	input := make(chan line)
+	input := make(chan line, 64)
 	go func() { // not waited for: a read of a terminal does not end
 		defer close(input)
 		readLines(ctx, m.in, input)
 	}()
 	ticker := time.NewTicker(saveEvery)
 	defer ticker.Stop()
-	caughtUp := time.After(answerWithin)
+	late := time.After(answerWithin)
 	for !m.ended || len(m.hand) > 0 {
 		var lines <-chan line
-		if m.behind == 0 && !m.ended && len(m.hand) < m.flags.window {
+		if !m.ended && (m.skip > 0 || len(m.hand) < m.flags.window) {
 			lines = input
 		}
 		var err error
@@ -241,8 +247,8 @@ func (m *mapping) loop(ctx context.Context) error {
 			err = m.note(ctx, e)
 		case <-m.wake:
 			err = m.refused()
-		case <-caughtUp:
-			m.behind = 0 // what was the newest message is gone by now
+		case <-late:
+			err = m.caughtUp(ctx, m.behind) // what was the newest message is gone by now
 		case <-ticker.C:
 			m.progress.tell(m.hand, m.ended)
 			err = m.save()
@@ -252,7 +258,38 @@ func (m *mapping) loop(ctx context.Context) error {
 		if err == nil {
 			err = m.write()
 		}
+		if err == nil && m.state.Written-m.saved >= maxUnsaved {
+			err = m.save()
+		}
 		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// caughtUp takes it that so many rooms are read up to where they were at the start. When all are,
+// lines without an outcome are sent.
+func (m *mapping) caughtUp(ctx context.Context, rooms int) error {
+	if m.behind == 0 {
+		return nil
+	}
+	if m.behind = max(0, m.behind-rooms); m.behind > 0 {
+		return nil
+	}
+	if m.missed {
+		return m.lost(ctx)
+	}
+	return m.sendAll(ctx)
+}
+
+// sendAll sends what is in hand, was not sent and has no outcome.
+func (m *mapping) sendAll(ctx context.Context) error {
+	for _, l := range m.hand {
+		if _, known := m.outcomes[l.number]; known || l.sent {
+			continue
+		}
+		if err := m.send(ctx, l); err != nil {
 			return err
 		}
 	}
@@ -280,7 +317,7 @@ func (m *mapping) read(ctx context.Context, l line, ok bool) error {
 		}
 		return nil
 	}
-	held := &mapLine{number: n, body: l.body, sum: lineSum(l.body), round: max(m.state.Round, m.again[n].round)}
+	held := &mapLine{number: n, body: l.body, sum: lineSum(l.body)}
 	m.hand = append(m.hand, held)
 	switch {
 	case l.err != nil:
@@ -288,7 +325,7 @@ func (m *mapping) read(ctx context.Context, l line, ok bool) error {
 	case len(l.body) == 0:
 		return m.settle(n, outcome{room: -1})
 	}
-	if _, known := m.outcomes[n]; known {
+	if _, known := m.outcomes[n]; known || m.behind > 0 {
 		return nil
 	}
 	return m.send(ctx, held)
@@ -304,6 +341,7 @@ func (m *mapping) send(ctx context.Context, l *mapLine) error {
 	if !utf8.Valid(l.body) {
 		kind = parley.Binary
 	}
+	l.round, l.sent = max(l.round, m.state.Round, m.again[l.number].round), true
 	p, err := m.room.PublishAsync(ctx, l.body, client.WithType(kind), client.WithID(m.state.id(l.number, l.sum, l.round)))
 	if err != nil {
 		return m.refuse(l.number, err)
@@ -341,8 +379,7 @@ func (m *mapping) note(ctx context.Context, e mapEvent) error {
 	case e.err != nil:
 		return e.err
 	case e.caught:
-		m.behind = max(0, m.behind-1)
-		return nil
+		return m.caughtUp(ctx, 1)
 	case e.gap != nil:
 		m.seen[e.room] = max(m.seen[e.room], e.gap.Next-1)
 		return m.lost(ctx)
@@ -363,16 +400,15 @@ func (m *mapping) lost(ctx context.Context) error {
 	if err := m.save(); err != nil {
 		return err
 	}
+	if m.behind > 0 {
+		return nil
+	}
 	for _, l := range m.hand {
-		if _, known := m.outcomes[l.number]; known {
-			continue
-		}
-		l.round = max(l.round+1, m.state.Round)
-		if err := m.send(ctx, l); err != nil {
-			return err
+		if l.sent {
+			l.round, l.sent = l.round+1, false
 		}
 	}
-	return nil
+	return m.sendAll(ctx)
 }
 
 func (m *mapping) answered(msg *parley.Message) error {
@@ -399,10 +435,11 @@ func (m *mapping) died(msg *parley.Message) error {
 		return nil
 	}
 	i := int(j.number - m.state.Written - 1)
+	sent := i < len(m.hand) && m.hand[i].sent
 	switch {
-	case i < len(m.hand) && m.hand[i].round > j.round:
+	case sent && m.hand[i].round > j.round:
 		return nil
-	case i >= len(m.hand) && m.flags.onError == onErrorStop:
+	case !sent && m.flags.onError == onErrorStop:
 		if old, had := m.again[j.number]; !had || old.round <= j.round {
 			m.again[j.number] = failure{j.round + 1, max(old.seq, msg.Seq)}
 		}
@@ -416,8 +453,12 @@ const deadSender = "parley"
 
 // settle notes what became of a line. The first answer counts: a job may be done twice.
 func (m *mapping) settle(number uint64, o outcome) error {
+	if !m.state.ahead(number) {
+		m.missed = m.missed || number > m.state.Written
+		return nil
+	}
 	old, known := m.outcomes[number]
-	if !m.state.ahead(number) || known && (old.failed == "" || o.failed != "") {
+	if known && (old.failed == "" || o.failed != "") {
 		return nil
 	}
 	m.outcomes[number] = o
@@ -502,6 +543,6 @@ func (m *mapping) save() error {
 	for _, f := range m.again {
 		hold(fromDead, f.seq)
 	}
-	m.changed = false
+	m.changed, m.saved = false, m.state.Written
 	return m.state.save()
 }
