@@ -22,6 +22,8 @@ type Account struct {
 	address *party
 	user    *party // the address's until the user is known
 
+	trying bool // a credential is looked at
+
 	own  *own   // buckets of a session; made when one is needed
 	room string // the last one that was entered
 	slow slowRoom
@@ -144,18 +146,25 @@ func (a *Account) MayLogin() error {
 	if t.logins.perSecond == 0 {
 		return nil
 	}
-	if wait := a.address.logins.look(t.logins, time.Now()); wait > 0 {
-		return a.quota.refuse(RefusedLogins, wait, parley.RateLimited, "too many logins from your address were refused")
+	wait := a.address.logins.look(t.logins, time.Now())
+	if n := a.address.tries.Add(1); wait > 0 || n > t.logins.burst {
+		a.address.tries.Add(-1)
+		return a.quota.refuse(RefusedLogins, max(wait, time.Second), parley.RateLimited, "too many logins from your address were refused")
 	}
+	a.trying = true
 	return nil
 }
 
-// LoginRefused counts a credential that was no good.
-func (a *Account) LoginRefused() {
-	if a != nil {
-		_, t := a.limits()
-		a.address.logins.take(t.logins, time.Now())
+// LoginTried says what became of a credential that MayLogin has let be looked at.
+func (a *Account) LoginTried(refused bool) {
+	if a == nil || !a.trying {
+		return
 	}
+	a.trying = false
+	if _, t := a.limits(); refused && t.logins.perSecond > 0 {
+		a.address.logins.reserve(t.logins, time.Now()) // those that were looked at meanwhile are owed
+	}
+	a.address.tries.Add(-1)
 }
 
 // Login says who the client is. known: they have shown a credential. A name alone is believed on

@@ -262,7 +262,7 @@ func TestRefusedLogins(t *testing.T) {
 			if err := a.MayLogin(); err != nil {
 				t.Fatal(err)
 			}
-			a.LoginRefused()
+			a.LoginTried(true)
 		}
 		for range 100 { // those that are not looked at do not count
 			refused(t, q, b.MayLogin(), parley.RateLimited, quota.RefusedLogins, true)
@@ -275,7 +275,24 @@ func TestRefusedLogins(t *testing.T) {
 			if err := b.MayLogin(); err != nil {
 				t.Fatal(err)
 			}
+			b.LoginTried(false)
 		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		q := newQuota(t, func(l *parley.Limits) { l.RefusedLoginsPerSecond = 1 })
+		var all []*quota.Account
+		for range 5 { // as many at once as may be refused at once
+			a := q.Visit(far)
+			if err := a.MayLogin(); err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, a)
+		}
+		refused(t, q, q.Visit(far).MayLogin(), parley.RateLimited, quota.RefusedLogins, true)
+		for _, a := range all {
+			a.LoginTried(true)
+		}
+		refused(t, q, q.Visit(far).MayLogin(), parley.RateLimited, quota.RefusedLogins, true)
 	})
 }
 
@@ -522,7 +539,7 @@ func TestNoQuotaNoLimit(t *testing.T) {
 	if err := errors.Join(err, a.Login("ada", true), a.MayLogin(), a.Send("r", false), a.Join("r"), a.Read(1), a.Operate(t.Context()), a.Calm(t.Context())); err != nil || !ok || a.Page(7) != 7 {
 		t.Error(err, ok)
 	}
-	a.LoginRefused()
+	a.LoginTried(true)
 	a.Close()
 	q.Count(quota.Frame)
 }

@@ -37,6 +37,7 @@ type Server struct {
 
 	sessions register // where grants may be in force
 	refusals meter
+	revoker  atomic.Pointer[revoker]
 }
 
 // Conn is what a session needs of its connection.

@@ -24,7 +24,10 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func newServer(t *testing.T) *session.Server {
-	log := logtest.New(logtest.Options{})
+	return newServerOn(t, logtest.New(logtest.Options{}))
+}
+
+func newServerOn(t *testing.T, log *logtest.Memory) *session.Server {
 	hub := room.NewHub(log, room.Config{})
 	books := work.New(work.Config{Log: log, Journals: log, Rooms: hub})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -107,6 +107,15 @@ func (d *decoder) time() time.Time {
 	return time.UnixMilli(v).UTC()
 }
 
+// typ reads the type of a body.
+func (d *decoder) typ() parley.Type {
+	t := parley.Type(d.byte())
+	if t > parley.Binary {
+		d.fail()
+	}
+	return t
+}
+
 // bytes gives a part of the record.
 func (d *decoder) bytes() []byte {
 	n := d.uint()
@@ -125,7 +134,7 @@ func messages(room string, record []byte) ([]*parley.Message, error) {
 	d := open(record)
 	for d.more() {
 		m := &parley.Message{Room: room, Seq: d.uint(), Prev: d.uint(), At: d.time()}
-		m.Type, m.Priority = parley.Type(d.byte()), d.byte()
+		m.Type, m.Priority = d.typ(), d.byte()
 		m.Expires = d.time()
 		m.Key, m.ID, m.From = string(d.bytes()), string(d.bytes()), string(d.bytes())
 		m.Body = d.bytes()

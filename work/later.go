@@ -44,7 +44,7 @@ type later struct {
 	sending int
 	gone    []uint64 // not written yet
 	fading  bool     // a record of gone ones is on its way
-	last    uint64 // the newest record of gone ones
+	last    uint64   // the newest record of gone ones
 	trimmed uint64
 	records int // of gone ones, since the journal was trimmed
 }
@@ -165,7 +165,7 @@ func readLater(record []byte) (d parley.Draft, at time.Time, gone []uint64, err 
 	}
 	at = r.time()
 	d.Room, d.ID, d.From = string(r.bytes()), string(r.bytes()), string(r.bytes())
-	d.Type, d.Priority = parley.Type(r.byte()), r.byte()
+	d.Type, d.Priority = r.typ(), r.byte()
 	d.Expires = r.time()
 	d.Key, d.Body, d.Retry = string(r.bytes()), r.bytes(), true
 	return d, at, nil, r.err()

@@ -46,6 +46,7 @@ type Manager struct {
 	nonce   atomic.Uint64 // of the last job given out
 	counts  counters
 	later   *later
+	known   atomic.Int64 // readers that have a journal
 
 	mu      sync.Mutex
 	closed  bool
@@ -105,6 +106,11 @@ func (m *Manager) openAll(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list the journals: %w", err)
 	}
+	readers, err := m.Journals.Journals(ctx, readerPrefix)
+	if err != nil {
+		return fmt.Errorf("list the journals: %w", err)
+	}
+	m.known.Store(int64(len(readers)))
 	for _, name := range names {
 		room, group, ok := strings.Cut(name[len(stepsPrefix):], "\x00")
 		if !ok {

@@ -5,10 +5,15 @@ import (
 	"encoding/binary"
 	"fmt"
 	"sync"
+
+	"parley"
 )
 
 // readerPrefix begins the name of a reader's journal.
 const readerPrefix = "reader\x00"
+
+// maxReaders is how many readers a server remembers.
+const maxReaders = 100_000
 
 // trimEvery is how many positions a reader's journal gathers before it is trimmed.
 const trimEvery = 256
@@ -139,6 +144,11 @@ func (r *reader) move(ctx context.Context, position uint64, told Told) error {
 		}
 		return nil
 	}
+	if !r.there && !r.writing && r.manager.known.Add(1) > maxReaders {
+		r.manager.known.Add(-1)
+		r.mu.Unlock()
+		return parley.Errorf(parley.Conflict, "there are too many durable readers: a server has at most %d", maxReaders)
+	}
 	r.wanted = max(r.wanted, position)
 	r.waiting = append(r.waiting, awaited{position, told})
 	idle := !r.writing
@@ -174,6 +184,9 @@ func (r *reader) wrote(seq, position uint64, waiting []awaited, err error) {
 		r.position, r.there = max(r.position, position), true
 		r.writes++
 	} else {
+		if !r.there {
+			r.manager.known.Add(-1)
+		}
 		r.wanted = r.position // what is asked for again is written again
 	}
 	at := r.position
