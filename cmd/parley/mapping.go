@@ -178,7 +178,7 @@ func (m *mapping) newest(ctx context.Context) (at positions, err error) {
 // follow brings what comes to a room, and says when it has brought what was there at the start.
 func (m *mapping) follow(ctx context.Context, room int, name string, newest uint64) {
 	after := m.state.After[room]
-	caught := false
+	caught, first := false, true
 	reached := func(seq uint64) {
 		if !caught && seq >= newest {
 			caught = true
@@ -196,6 +196,10 @@ func (m *mapping) follow(ctx context.Context, room int, name string, newest uint
 			m.bring(ctx, mapEvent{room: room, err: fmt.Errorf("read %s: %w", name, err)})
 			return
 		default:
+			if first && after == 0 && msg.Seq > 1 && msg.Seq <= newest { // behind 0 no gap is told: there may be one
+				m.bring(ctx, mapEvent{room: room, gap: &client.Gap{Room: name, Next: msg.Seq}})
+			}
+			first = false
 			m.bring(ctx, mapEvent{room: room, m: msg})
 			reached(msg.Seq)
 		}
