@@ -98,7 +98,8 @@ var (
 	hooksGone    = gauge("hooks_gone", "Whether the receiver has said that it wants nothing any more.", "hook")
 	hooksLag     = gauge("hooks_lag_seconds", "Age of the oldest message that is still to be posted.", "hook")
 
-	limited = counter("limited_total", "Times a limit was met, by which.", "limit")
+	limited   = counter("limited_total", "Times a limit was met, by which.", "limit")
+	roomLists = counter("room_lists_total", "Times the rooms that there are were looked up, for the limits of rooms; before the first nobody is refused for these.")
 
 	handshakes        = counter("tls_handshakes_total", "TLS handshakes done.", "port")
 	handshakesFailed  = counter("tls_handshakes_failed_total", "Connections that did not become TLS, by why.", "port", "why")
@@ -133,6 +134,7 @@ func (g gatherer) Collect(ch chan<- prometheus.Metric) {
 	set(signalsLost, float64(h.SignalsLost))
 	set(signalsDropped, float64(h.SignalsDropped))
 
+	set(roomLists, float64(g.sessions.Quota.Lists()))
 	for limit, n := range g.sessions.Quota.Met() {
 		set(limited, float64(n), limit.String())
 	}
