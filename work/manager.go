@@ -112,7 +112,7 @@ func (m *Manager) openAll(ctx context.Context) error {
 		return fmt.Errorf("list the journals: %w", err)
 	}
 	readers = slices.DeleteFunc(readers, func(journal string) bool { return !counted(journal) })
-	m.known.Store(int64(len(readers)))
+	m.known.Add(int64(len(readers)))
 	for _, name := range names {
 		room, group, ok := strings.Cut(name[len(stepsPrefix):], "\x00")
 		if !ok {
