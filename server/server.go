@@ -121,10 +121,16 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 		logger.Warn("the usual HTTP port is taken, so another one is used; --http says which", "taken", c.HTTP, "http", at)
 	}
 	o.Ready(d.addresses())
-	if err = d.run(ctx, o.Reload); err == nil {
-		logger.Info("draining", "at_most", c.Drain)
+	return d.stay(ctx, o.Reload)
+}
+
+// stay serves until ctx ends or a door fails, and drains.
+func (d *doors) stay(ctx context.Context, reload <-chan Config) error {
+	err := d.run(ctx, reload)
+	if err == nil {
+		d.logger.Info("draining", "at_most", d.config.Drain)
 	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Drain)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.config.Drain)
 	defer cancel()
 	d.drain(drain)
 	return err
