@@ -177,7 +177,7 @@ func TestMessagesOfOneSyncComeTogether(t *testing.T) {
 	_ = e.Append(t.Context(), parley.Draft{Room: "a", ID: "0", Body: []byte("x")}, func(parley.Receipt, error) { close(first) })
 	disk.untilRound(begun + 1)
 	go func() {
-		for e.Stats().Unsynced < 101 {
+		for e.Held() < 101 {
 			tick()
 		}
 		release()
