@@ -32,6 +32,7 @@ type Memory struct {
 	held    int
 	failed  *parley.Error
 	rooms   map[string]*memoryRoom
+	many    []*manyFollower // copied on change
 	ids     map[idKey]idEntry
 	waiting []event // behind the watermark
 	queue   []event // durable or failed, to be told
@@ -42,6 +43,7 @@ type memoryRoom struct {
 	messages []*parley.Message // what is left
 	last     uint64            // seq of the newest ever
 	removed  bool              // retention has been here
+	gone     uint64            // seq of the newest that it has removed
 	follower *memoryFollower
 }
 
@@ -177,6 +179,7 @@ func (l *Memory) trim(r *memoryRoom, now time.Time) {
 		n++
 	}
 	if n > 0 {
+		r.gone = r.messages[n-1].Seq
 		r.messages, r.removed = slices.Clone(r.messages[n:]), true
 	}
 }
@@ -229,6 +232,7 @@ func (l *Memory) tellAll(batch []event) {
 			f.take(ms)
 		}
 	}
+	l.tellMany(batch)
 	for _, ev := range batch {
 		l.land()
 		ev.done(ev.receipt, ev.err)
