@@ -37,7 +37,7 @@ const MaxRef = 1024
 type Op struct {
 	Kind Kind
 	Ref  []byte // the client's tag as it was written; nil = none. Part of the line it was parsed from
-	Room string
+	Room string // of a join or leave it may be a pattern
 
 	Token string // hello
 	Name  string // hello
@@ -67,10 +67,17 @@ type Start struct {
 	After *uint64   // behind this seq; 0 = from the start
 	Last  int       // the newest Last messages first; 0 = not asked
 	Since time.Time // the messages that are not older first; zero = not asked
+
+	// Of a pattern alone. Of these, Cursor and Places can be given together.
+	Cursor parley.Position   // behind this position; nil = not asked
+	Places map[string]uint64 // in these rooms behind these seqs, in others behind Cursor, or live
+	Rest   bool              // with Places: in other rooms from the start
 }
 
 // Replays says whether the start asks for messages that are there already.
-func (s Start) Replays() bool { return s.After != nil || s.Last != 0 || !s.Since.IsZero() }
+func (s Start) Replays() bool {
+	return s.After != nil || s.Last != 0 || !s.Since.IsZero() || s.Cursor != nil || s.Places != nil
+}
 
 // Bounds of what an operation may ask for.
 const (
@@ -121,7 +128,7 @@ var parsers = [...]struct {
 }{
 	{Send, parseSend},
 	{Join, parseJoin},
-	{Leave, parseRoom},
+	{Leave, parseRooms},
 	{History, parseHistory},
 	{Hello, parseHello},
 	{Members, parseRoom},
@@ -178,16 +185,14 @@ func parseRoom(op *Op, obj *object) error {
 }
 
 func parseJoin(op *Op, obj *object) error {
-	if err := parseRoom(op, obj); err != nil {
+	if err := parseRooms(op, obj); err != nil {
 		return err
 	}
 	starts := 0
 	if raw := obj.get("after"); raw != nil {
-		n, err := obj.seq("after")
-		if err != nil {
+		if err := parseAfter(op, obj, raw); err != nil {
 			return err
 		}
-		op.Start.After = n
 		starts++
 	}
 	if raw := obj.get("last"); raw != nil {
@@ -211,12 +216,18 @@ func parseJoin(op *Op, obj *object) error {
 	if starts > 1 {
 		return parley.Errorf(parley.BadRequest, `at most one of "after", "last" and "since"`)
 	}
-	var err error
+	err := parseManyStart(op, obj)
+	if err != nil {
+		return err
+	}
 	if op.Echo, err = obj.boolean("echo"); err != nil {
 		return err
 	}
 	presence, err := obj.boolean("presence")
 	op.Presence = presence != nil && *presence
+	if err == nil && op.Presence && parley.IsPattern(op.Room) {
+		return parley.Errorf(parley.BadRequest, "who is there is told of a room, not of a pattern")
+	}
 	return err
 }
 
