@@ -154,6 +154,7 @@ func answers() map[string][]byte {
 		"joined, with who is there":     enc.JoinedMembers(nil, ref("1"), "lobby", 812, []string{"ada"}, 1),
 		"joined, too many for names":    enc.JoinedMembers(nil, ref("1"), "lobby", 812, nil, 201),
 		"joined, a pattern":             enc.JoinedMany(nil, ref("1"), "orders.**", parley.Position{812, 0, 40017, 3}),
+		"joined, a pattern with places": enc.JoinedMany(nil, ref("1"), "orders.**", nil),
 		"cursor":                        enc.Cursor(nil, "orders.**", parley.Position{813, 0, 40017, 3}),
 		"left":                          enc.Left(nil, ref("2"), "lobby"),
 		"ack":                           enc.Ack(nil, ref("3"), "lobby", parley.Receipt{Seq: 813}),

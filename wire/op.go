@@ -70,7 +70,7 @@ type Start struct {
 
 	// Of a pattern alone. Of these, Cursor and Places can be given together.
 	Cursor parley.Position   // behind this position; nil = not asked
-	Places map[string]uint64 // in these rooms behind these seqs, in others behind Cursor, or live
+	Places map[string]uint64 // in these rooms behind these seqs, in others live; with Cursor: what came behind it
 	Rest   bool              // with Places: in other rooms from the start
 }
 

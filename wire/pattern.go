@@ -150,9 +150,12 @@ func (TextRooms) Message(dst []byte, m *parley.Message) []byte {
 	return TextNamed{}.Message(dst, m)
 }
 
-// JoinedMany appends the answer to a join of a pattern.
+// JoinedMany appends the answer to a join of a pattern; at may be nil.
 func (JSONLines) JoinedMany(dst, ref []byte, pattern string, at parley.Position) []byte {
 	dst = appendRoomSeq(open(dst, "joined", ref), pattern, 0)
+	if at == nil {
+		return dst
+	}
 	dst = append(dst[:len(dst)-2], `,"cursor":"`...) // goes on
 	return append(at.Append(dst), '"', '}', '\n')
 }
