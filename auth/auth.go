@@ -175,6 +175,9 @@ func (a *Authority) look(ctx context.Context, r *rules, credential string, sum d
 	if err != nil {
 		return nil, err
 	}
+	if r.apiKeys[p.User] != nil {
+		return nil, errTaken
+	}
 	r.cache.put(sum, p, p.Expires)
 	return p, nil
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Cookie is the name of the cookie that may bear a page's token.
+// Cookie is the name of the cookie that may bear a page's token; over TLS it has __Host- in front.
 const Cookie = "parley"
 
 // Bounds of what a cookie bears.
@@ -36,7 +36,29 @@ func NoCookie(r *http.Request) *http.Cookie {
 }
 
 func cookie(r *http.Request) *http.Cookie {
-	return &http.Cookie{Name: Cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: IsSecure(r)}
+	c := &http.Cookie{Name: Cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: IsSecure(r)}
+	if c.Secure {
+		c.Name = secureCookie
+	}
+	return c
+}
+
+// secureCookie is the cookie's name where there is TLS: browsers take one of this name from nobody but
+// the host itself (RFC 6265bis, section 4.1.3.2), so a neighbouring name cannot plant another's token.
+const secureCookie = "__Host-" + Cookie
+
+// fromCookie finds the token that a request's cookie bears, "" where it bears none.
+func fromCookie(r *http.Request) string {
+	if c, err := r.Cookie(secureCookie); err == nil {
+		return c.Value
+	}
+	if r.TLS != nil {
+		return ""
+	}
+	if c, err := r.Cookie(Cookie); err == nil {
+		return c.Value
+	}
+	return ""
 }
 
 // IsSecure says whether a browser made a request over TLS: to us, or to a proxy, of which its Origin tells.

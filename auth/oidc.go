@@ -190,10 +190,26 @@ func (l *Login) flow(ctx context.Context) (*oauth2.Config, *oidc.Provider, error
 			return nil, nil, errProviderDown.Because(brief(err))
 		}
 	}
+	endpoint := p.Endpoint()
+	endpoint.AuthStyle = l.style(p)
 	return &oauth2.Config{
-		ClientID: l.config.ClientID, ClientSecret: l.secret, Endpoint: p.Endpoint(),
+		ClientID: l.config.ClientID, ClientSecret: l.secret, Endpoint: endpoint,
 		RedirectURL: l.config.RedirectURL, Scopes: l.config.Scopes,
 	}, p, nil
+}
+
+// style is how we show the provider who we are. To find that out by trying would show a code twice, and it
+// counts once.
+func (l *Login) style(p *oidc.Provider) oauth2.AuthStyle {
+	var more struct {
+		Methods []string `json:"token_endpoint_auth_methods_supported"`
+	}
+	_ = p.Claims(&more) // what cannot be read is not said
+	const basic, post = "client_secret_basic", "client_secret_post"
+	if l.secret == "" || slices.Contains(more.Methods, post) && !slices.Contains(more.Methods, basic) {
+		return oauth2.AuthStyleInParams
+	}
+	return oauth2.AuthStyleInHeader
 }
 
 // checkEndpoints: the code, the secret and what proves who somebody is go over wires nobody can read.

@@ -114,6 +114,26 @@ func TestSigningInAtAProvider(t *testing.T) {
 	}
 }
 
+func TestClientsOfAProvider(t *testing.T) {
+	t.Parallel()
+	for _, method := range []string{oidctest.Basic, oidctest.Post, oidctest.Public} {
+		s := newSignIns(t, func(c *auth.OIDCConfig) {
+			if method == oidctest.Public {
+				c.ClientSecretFile = ""
+			}
+		})
+		s.provider.SetMethod(method)
+		if _, err := s.authority.Check(t.Context(), s.signIn()); err != nil {
+			t.Errorf("%s: %v", method, err)
+		}
+	}
+	s := newSignIns(t, func(c *auth.OIDCConfig) { c.ClientID = "another" })
+	to, _, err := s.authority.Login().Begin(t.Context())
+	if err != nil || !strings.Contains(to, "client_id=another") {
+		t.Errorf("%s, %v", to, err)
+	}
+}
+
 func TestUsersOfAProvider(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

@@ -37,8 +37,8 @@ func FromRequest(r *http.Request, inURL bool) (string, error) {
 	case len(inQuery) == 1:
 		return inQuery[0], nil
 	}
-	if c, err := r.Cookie(Cookie); err == nil && SameOrigin(r) {
-		return c.Value, nil
+	if SameOrigin(r) {
+		return fromCookie(r), nil
 	}
 	return "", nil
 }

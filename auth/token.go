@@ -29,6 +29,7 @@ var (
 	errClaims   = parley.Errorf(parley.Unauthorized, "the token lacks a claim: it must have iss, aud, sub and exp")
 	errUser     = parley.Errorf(parley.Unauthorized, "the token's sub is no user's name: 1 to %d characters, NFC, none of them hidden, no %s in front",
 		parley.MaxUserName, unproven)
+	errTaken  = parley.Errorf(parley.Unauthorized, "the token's sub is the name of an API key: a user has another")
 	errGrants = parley.Errorf(parley.Unauthorized, "the token's grants, in its claim parley, cannot be read")
 )
 

@@ -289,17 +289,27 @@ func (p *pair) during(ctx context.Context, t *target, length time.Duration) (*hd
 		return nil, stretch{}, err
 	}
 	for moved := time.Now(); ; {
-		p.mu.Lock()
-		missing, latency := p.sent-p.arrived, p.latency
-		p.mu.Unlock()
+		latency, missing, sent := p.complete()
 		switch {
-		case missing == 0 && latency.TotalCount() > 0:
+		case latency != nil:
 			return latency, after.since(before), nil
 		case t.lost(moved):
-			return nil, stretch{}, fmt.Errorf("%d of the honest pair's %d messages did not come", missing, p.sent)
+			return nil, stretch{}, fmt.Errorf("%d of the honest pair's %d messages did not come", missing, sent)
 		}
 		if err := sleep(ctx, 10*time.Millisecond); err != nil {
 			return nil, stretch{}, err
 		}
 	}
+}
+
+// complete gives the latencies once all that was sent within the window has come, and begins anew; else
+// how many are missing of how many.
+func (p *pair) complete() (latency *hdrhistogram.Histogram, missing, sent int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if missing, sent = p.sent-p.arrived, p.sent; missing > 0 || p.latency.TotalCount() == 0 {
+		return nil, missing, sent
+	}
+	latency, p.latency = p.latency, newHistogram()
+	return latency, 0, sent
 }

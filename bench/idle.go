@@ -15,6 +15,8 @@ type Idle struct {
 	Encoding    string
 	Settle      time.Duration // the longest that the server's memory may take to come to rest
 	Transport   string
+
+	secure bool // over TLS
 }
 
 func (i Idle) way() way { return way{Transport: i.Transport} }
@@ -58,6 +60,9 @@ func (i Idle) run(ctx context.Context, t *target) (Row, error) {
 	}
 	room := roomName(runName(), 0)
 	conns, err := dialAll(ctx, i.way().addr(t), i.Connections, t.say, func(_ int, c net.Conn) error {
+		if i.secure {
+			c = overTLS(c)
+		}
 		return d.receive(c, room)
 	})
 	if err != nil {
@@ -70,6 +75,9 @@ func (i Idle) run(ctx context.Context, t *target) (Row, error) {
 	}
 	const mb = 1e6
 	row := Row{Load: "idle", Params: []Param{{"connections", i.Connections}, {"encoding", i.way().encoding(i.Encoding)}, {"transport", i.way().String()}}}
+	if i.secure {
+		row.Params = append(row.Params, Param{"tls", true})
+	}
 	row.figure("rss_before_mb", "MB before", float64(before)/mb)
 	row.figure("rss_after_mb", "MB after", float64(after)/mb)
 	row.figure("bytes_each", "bytes each", float64(after-before)/float64(i.Connections))

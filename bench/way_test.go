@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -20,11 +22,19 @@ func whole(dir string) func(context.Context, io.Writer) error {
 	return func(ctx context.Context, stderr io.Writer) error {
 		c := server.Default()
 		c.Data, c.TCP, c.HTTP = dir, "127.0.0.1:0", "127.0.0.1:0"
+		if cert := filepath.Join(dir, "cert.pem"); exists(cert) { // of a load over TLS
+			c.TLS = server.TLS{Cert: cert, Key: filepath.Join(dir, "key.pem")}
+		}
 		return server.Run(ctx, c, server.Options{
 			Logger: slog.New(slog.DiscardHandler),
 			Ready:  func(a server.Addresses) { _, _ = fmt.Fprintf(stderr, "tcp  %s\nhttp %s\n", a.TCP, a.HTTP) },
 		})
 	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 func TestFanoutOverHTTP(t *testing.T) {
@@ -48,6 +58,14 @@ func TestIdleOverHTTP(t *testing.T) {
 	t.Parallel()
 	for _, transport := range []string{bench.WebSocket, bench.SSE} {
 		i := bench.Idle{Connections: 20, Settle: short, Transport: transport}
+		check(t, rows(t, i), []string{"parley"}, "rss_before_mb", "rss_after_mb")
+	}
+}
+
+func TestIdleOverTLS(t *testing.T) {
+	t.Parallel()
+	for _, transport := range []string{bench.WebSocket, bench.SSE} {
+		i := bench.IdleTLS{Idle: bench.Idle{Connections: 20, Settle: short, Transport: transport}}
 		check(t, rows(t, i), []string{"parley"}, "rss_before_mb", "rss_after_mb")
 	}
 }

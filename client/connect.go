@@ -39,6 +39,9 @@ func (c *Client) run(s *session) {
 			err = context.Cause(c.ctx)
 			break
 		}
+		if c.opts.fixed && unauthorized(err) {
+			break // there is no other token
+		}
 		pause := time.Duration(0)
 		if err != nil {
 			pause = wait.next(err)
@@ -51,7 +54,7 @@ func (c *Client) run(s *session) {
 		sleep(c.ctx, pause)
 		if s, err = c.dialRound(c.ctx); err == nil {
 			c.connected(s)
-		} else if !errors.Is(err, ErrConnect) {
+		} else if !errors.Is(err, ErrConnect) && (c.opts.token == nil || c.opts.fixed || !unauthorized(err)) {
 			break
 		}
 	}
@@ -118,7 +121,7 @@ func (c *Client) dial(ctx context.Context, addr string) (*session, error) {
 		return nil, err
 	}
 	c.named(f.User, op)
-	return newSession(c, l, addr, f), nil
+	return newSession(c, l, addr, op.Token, f), nil
 }
 
 // named notes what the server called the client. A name that the server made is kept: to be the

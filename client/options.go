@@ -16,6 +16,7 @@ type Option func(*options)
 type options struct {
 	name      string
 	token     func(context.Context) (string, error)
+	fixed     bool // token gives the same one always
 	log       *slog.Logger
 	maxOutbox int
 	status    func(Status)
@@ -55,18 +56,23 @@ func newOptions(opts []Option) (options, error) {
 // one the server gives a name, and the client keeps it when it connects again.
 func WithName(name string) Option { return func(o *options) { o.name = name } }
 
-// WithToken sets the token that proves who the client is.
+// WithToken sets the token that proves who the client is. When it is no good, or not any more, that is
+// the client's end: see [WithTokenFunc] for tokens that are renewed.
 func WithToken(token string) Option {
 	if token == "" {
-		return func(o *options) { o.token = nil }
+		return func(o *options) { o.token, o.fixed = nil, false }
 	}
-	return WithTokenFunc(func(context.Context) (string, error) { return token, nil })
+	return func(o *options) {
+		o.token, o.fixed = func(context.Context) (string, error) { return token, nil }, true
+	}
 }
 
-// WithTokenFunc has the client ask for a token each time it connects: for tokens that expire.
-// An error counts as a failed try to connect; the client tries again.
+// WithTokenFunc has the client ask for a token each time it connects, and again, in mid-session, a little
+// before the one it has ends: nothing is missed then. An error counts as a failed try; the client tries
+// again, and so it does when a server that it was connected to takes the token no more. It is called by
+// one goroutine of a connection at a time, and by those that call [Client.Rename].
 func WithTokenFunc(token func(context.Context) (string, error)) Option {
-	return func(o *options) { o.token = token }
+	return func(o *options) { o.token, o.fixed = token, false }
 }
 
 // WithLogger sets where the client logs lost connections and what a server does wrong. By

@@ -26,6 +26,7 @@ type session struct {
 	link   link
 	addr   string
 	user   string
+	token  string // that hello showed
 	limits parley.Limits
 	born   time.Time
 
@@ -49,12 +50,13 @@ type answerer interface {
 	lost()
 }
 
-func newSession(c *Client, l link, addr string, welcome *wire.Frame) *session {
+func newSession(c *Client, l link, addr, token string, welcome *wire.Frame) *session {
 	return &session{
 		client:   c,
 		link:     l,
 		addr:     addr,
 		user:     welcome.User,
+		token:    token,
 		limits:   limitsOf(welcome),
 		born:     time.Now(),
 		kick:     c.out.kick,
@@ -74,6 +76,9 @@ func (s *session) serve(ctx context.Context) error {
 		cancel(s.watch(ctx))
 		s.link.Close() // which ends the reader, and a write under way
 	})
+	if s.client.opts.token != nil && !s.client.opts.fixed {
+		wg.Go(func() { s.refresh(ctx) })
+	}
 	cancel(s.read())
 	wg.Wait()
 	if s.fault != nil {
@@ -245,6 +250,7 @@ var handlers = map[string]func(*session, *wire.Frame){
 	"message": (*session).onMessage,
 	"gap":     (*session).onGap,
 	"error":   (*session).onError,
+	"left":    (*session).onLeft,
 
 	"presence": (*session).onPresence,
 	"signal":   (*session).onSignal,
@@ -261,6 +267,15 @@ func (s *session) onMessage(f *wire.Frame) {
 func (s *session) onGap(f *wire.Frame) {
 	if sub := s.listener(f.Room); sub != nil {
 		sub.gap(s, f.Next)
+	}
+}
+
+// onLeft takes an answer, or the server's word that the client may not be in a room any more.
+func (s *session) onLeft(f *wire.Frame) {
+	if f.Ref != nil {
+		s.onAnswer(f)
+	} else if sub := s.listener(f.Room); sub != nil {
+		sub.expelled(s)
 	}
 }
 

@@ -276,6 +276,18 @@ func (sub *subscription) gap(s *session, next uint64) {
 	}
 }
 
+// expelled takes the server's word that the client may not be in the room any more.
+func (sub *subscription) expelled(s *session) {
+	sub.mu.Lock()
+	defer sub.mu.Unlock()
+	if sub.sess != s || sub.state == stopped {
+		return
+	}
+	sub.state = away
+	sub.fault = parley.Errorf(parley.Denied, "you may not be in %s any more", sub.room)
+	sub.notify()
+}
+
 // push buffers ev. Where there is no room for it the subscription leaves: the cursor stays, and
 // what comes behind it will be asked for again.
 func (sub *subscription) push(ev event) bool {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -50,10 +51,10 @@ func secureServer(t *testing.T, authority *certtest.Authority) (lines, web strin
 		return sock.Listen(l, sock.ListenerConfig{TLS: authority.Server(), NotTLS: tcp.NotTLS(""), Logger: quiet})
 	}
 	l, w := listen(), listen()
-	served := make(chan error, 2)
+	var served sync.WaitGroup
 	pages := &http.Server{Handler: sockets, ReadHeaderTimeout: time.Minute}
-	go func() { served <- plain.Serve(l) }()
-	go func() { served <- pages.Serve(w) }()
+	served.Go(func() { _ = plain.Serve(l) }) // both end since they are closed
+	served.Go(func() { _ = pages.Serve(w) })
 	t.Cleanup(func() {
 		drain, stop := context.WithTimeout(context.Background(), 10*time.Second)
 		defer stop()
@@ -61,8 +62,7 @@ func secureServer(t *testing.T, authority *certtest.Authority) (lines, web strin
 		plain.Drain(drain)
 		sockets.Drain(drain)
 		_ = pages.Close()
-		<-served
-		<-served
+		served.Wait()
 		cancel()
 		<-done
 	})

@@ -403,7 +403,7 @@ func plainWay(t *testing.T, s *server, p principal) way {
 // The help's first and last lines: what stands between a command and them is its answer.
 const (
 	helpBegins = "* a line you type "
-	helpEnds   = "* //text "
+	helpEnds   = "* /quit "
 )
 
 var refusal = regexp.MustCompile(`^\* (bad_request|unauthorized|denied|not_found|too_large|rate_limited|conflict)\b`)

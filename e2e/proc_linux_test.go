@@ -1,10 +1,14 @@
 package e2e_test
 
 import (
+	"encoding/hex"
 	"fmt"
+	"net"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -48,4 +52,52 @@ func (p *process) descriptors(t testing.TB) int {
 		t.Fatal(err)
 	}
 	return len(list)
+}
+
+// listeners are the addresses of IPv4 and IPv6 that the process listens at, as net gives them.
+func (p *process) listeners(t testing.TB) []string {
+	t.Helper()
+	dir := fmt.Sprintf("/proc/%d/", p.cmd.Process.Pid)
+	fds, err := os.ReadDir(dir + "fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine := map[string]bool{} // inodes
+	for _, fd := range fds {
+		if to, err := os.Readlink(dir + "fd/" + fd.Name()); err == nil {
+			mine[strings.TrimSuffix(strings.TrimPrefix(to, "socket:["), "]")] = true
+		}
+	}
+	const listening = "0A"
+	var all []string
+	for _, table := range []string{"net/tcp", "net/tcp6"} {
+		text, err := os.ReadFile(dir + table)
+		if err != nil {
+			continue // without IPv6 there is no such table
+		}
+		for _, line := range strings.Split(string(text), "\n") {
+			if f := strings.Fields(line); len(f) > 9 && f[3] == listening && mine[f[9]] {
+				all = append(all, socketAddress(t, f[1]))
+			}
+		}
+	}
+	return all
+}
+
+// socketAddress reads an address as the kernel's tables have it: words with their last byte first.
+func socketAddress(t testing.TB, text string) string {
+	t.Helper()
+	host, port, _ := strings.Cut(text, ":")
+	raw, err := hex.DecodeString(host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i+4 <= len(raw); i += 4 {
+		slices.Reverse(raw[i : i+4])
+	}
+	n, err := strconv.ParseUint(port, 16, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return (&net.TCPAddr{IP: raw, Port: int(n)}).String()
 }

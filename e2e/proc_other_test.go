@@ -16,3 +16,5 @@ func (p *process) memory(t testing.TB) (now, peak int64) { t.Skip(noProc); retur
 func (p *process) resetPeak(t testing.TB) { t.Skip(noProc) }
 
 func (p *process) descriptors(t testing.TB) int { t.Skip(noProc); return 0 }
+
+func (p *process) listeners(t testing.TB) []string { t.Skip(noProc); return nil }

@@ -2,6 +2,7 @@ package quota
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,8 @@ type Account struct {
 
 	address *party
 	user    *party // the address's until the user is known
+
+	trying bool // a credential is looked at
 
 	own  *own   // buckets of a session; made when one is needed
 	room string // the last one that was entered
@@ -52,20 +55,35 @@ func (q *Quota) Connect(addr netip.Addr) (*Account, error) {
 	s := q.settings.Load()
 	if n := q.open.Add(1); s.connections > 0 && n > s.connections {
 		q.open.Add(-1)
-		return nil, q.refuse(Connections, comeBack, parley.Unavailable, "the server has as many connections as it takes")
+		return nil, q.turnAway(addr, q.refuse(Connections, comeBack, parley.Unavailable, "the server has as many connections as it takes"))
 	}
 	a := q.account(addr, true)
 	t := s.terms(a.near)
 	if a.address = q.parties.hold(partyKey{addr: ours(addr)}, t.perAddress); a.address == nil {
 		q.open.Add(-1)
-		return nil, q.refuse(ConnectionsPerAddress, comeBack, parley.RateLimited, "your address has %d connections, as many as one may have", t.perAddress)
+		return nil, q.turnAway(addr, q.refuse(ConnectionsPerAddress, comeBack, parley.RateLimited, "your address has %d connections, as many as one may have", t.perAddress))
 	}
 	a.user = a.address
 	if wait := a.address.connects.take(t.connects, time.Now()); wait > 0 {
 		a.Close()
-		return nil, q.refuse(Connects, wait, parley.RateLimited, "your address connects more than %d times a second", t.connects.perSecond)
+		return nil, q.turnAway(addr, q.refuse(Connects, wait, parley.RateLimited, "your address connects more than %d times a second", t.connects.perSecond))
 	}
 	return a, nil
+}
+
+// ErrFlood is behind the refusal of a connection from an address that has been told often enough why: it
+// need not be told again, and is best cut off at once.
+var ErrFlood = errors.New("a flood of connections")
+
+// told is how often an address is told why its connections are refused.
+var told = paceOf(20, 50)
+
+// turnAway adds to a refusal that it need not be said.
+func (q *Quota) turnAway(addr netip.Addr, refusal error) error {
+	if q.parties.find(partyKey{addr: ours(addr)}).told.take(told, time.Now()) > 0 {
+		return parley.AsError(refusal).Because(ErrFlood)
+	}
+	return refusal
 }
 
 // Visit gives the account of a single request from addr; it need not be closed. Its rates are those of
@@ -128,18 +146,25 @@ func (a *Account) MayLogin() error {
 	if t.logins.perSecond == 0 {
 		return nil
 	}
-	if wait := a.address.logins.look(t.logins, time.Now()); wait > 0 {
-		return a.quota.refuse(RefusedLogins, wait, parley.RateLimited, "too many logins from your address were refused")
+	wait := a.address.logins.look(t.logins, time.Now())
+	if n := a.address.tries.Add(1); wait > 0 || n > t.logins.burst {
+		a.address.tries.Add(-1)
+		return a.quota.refuse(RefusedLogins, max(wait, time.Second), parley.RateLimited, "too many logins from your address were refused")
 	}
+	a.trying = true
 	return nil
 }
 
-// LoginRefused counts a credential that was no good.
-func (a *Account) LoginRefused() {
-	if a != nil {
-		_, t := a.limits()
-		a.address.logins.take(t.logins, time.Now())
+// LoginTried says what became of a credential that MayLogin has let be looked at.
+func (a *Account) LoginTried(refused bool) {
+	if a == nil || !a.trying {
+		return
 	}
+	a.trying = false
+	if _, t := a.limits(); refused && t.logins.perSecond > 0 {
+		a.address.logins.reserve(t.logins, time.Now()) // those that were looked at meanwhile are owed
+	}
+	a.address.tries.Add(-1)
 }
 
 // Login says who the client is. known: they have shown a credential. A name alone is believed on

@@ -13,11 +13,13 @@ type party struct {
 
 	connections int // that hold it; guarded by its shard's mu
 
-	connects, logins bucket // an address's
-	sends            bucket // a user's, over all sessions
-	joins, history   bucket // likewise
-	operations       bucket // likewise
-	own              own    // in a session's stead, for single requests
+	connects, logins bucket       // an address's
+	tries            atomic.Int32 // likewise: credentials looked at now
+	told             bucket       // likewise: what its refused connections were told
+	sends            bucket       // a user's, over all sessions
+	joins, history   bucket       // likewise
+	operations       bucket       // likewise
+	own              own          // in a session's stead, for single requests
 	rooms            atomic.Int64
 }
 

@@ -126,6 +126,13 @@ func (o *Outlet) User() string {
 	return o.user
 }
 
+// Encoding is what its session is written in.
+func (o *Outlet) Encoding() wire.Encoding {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.enc
+}
+
 // Rename gives the outlet its session's name and encoding. A member's cursor keeps its place: it
 // goes on with the next message in the new encoding.
 func (o *Outlet) Rename(user string, enc wire.Encoding) {

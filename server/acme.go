@@ -53,7 +53,7 @@ func (c *Config) acmeFindings(f *findings) {
 // readRoots reads whom to trust; nil: whom the system trusts.
 func readRoots(path string) (*x509.CertPool, error) {
 	if path == "" {
-		return nil, nil //nolint:nilnil // as crypto/tls has it
+		return nil, nil // as crypto/tls has it
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {

@@ -97,7 +97,7 @@ func (f *findings) limits(l *parley.Limits) {
 		value       int
 		least, most int
 	}{
-		{"message", l.Message, 1, 16 << 20},
+		{"message", l.Message, 1, 3 << 20}, // the log takes records of 4 MiB
 		{"frame", l.Frame, 1024, 64 << 20},
 		{"inflight", l.Inflight, 1, 1 << 16},
 		{"rooms_per_session", l.Rooms, 1, 1 << 16},

@@ -144,6 +144,7 @@ func collectListener(set func(metric, float64, ...string), port string, l *sock.
 	set(handshakesFailed, float64(s.Failed), port, "failed")
 	set(handshakesFailed, float64(s.Late), port, "late")
 	set(handshakesFailed, float64(s.Hurried), port, "hurried")
+	set(handshakesFailed, float64(s.Crowded), port, "crowded")
 	set(handshakesFailed, float64(s.Plain), port, "plain")
 	set(handshakesPending, float64(s.UnderWay), port)
 	set(proxyHeaders, float64(s.BadHeaders), port)

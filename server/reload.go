@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"reflect"
 	"slices"
@@ -45,6 +46,10 @@ func (r *reloader) apply(ctx context.Context, c Config) error {
 	if err := c.Check(); err != nil {
 		return err
 	}
+	force := kept(r.config, c)
+	if err := force.Check(); err != nil { // the addresses stay as they are, be it with other auth
+		return fmt.Errorf("with what cannot change while the server runs: %w", err)
+	}
 	if keys := fixedChanges(r.config, &c); len(keys) > 0 {
 		r.logger.Warn("some settings cannot change while the server runs: they wait for the next start", "keys", strings.Join(keys, " "))
 	}
@@ -59,7 +64,7 @@ func (r *reloader) apply(ctx context.Context, c Config) error {
 	for _, apply := range applies {
 		apply()
 	}
-	*r.config = kept(r.config, c)
+	*r.config = force
 	return nil
 }
 

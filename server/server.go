@@ -91,7 +91,7 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	stopCounting := running(func(ctx context.Context) { _ = limits.Run(ctx, hub.Names) })
 	defer stopCounting()
 	sessions := &session.Server{Log: log, Hub: hub, Quota: limits, Logger: logger, Auth: authority, Audit: o.Audit}
-	stopFollowing, err := follow(sessions)
+	stopFollowing, err := follow(sessions, c.Retain.Age)
 	if err != nil {
 		return err
 	}
@@ -151,9 +151,9 @@ func closing(f func() error, err *error) {
 }
 
 // follow has sessions know what operations revoke, until stop.
-func follow(sessions *session.Server) (stop func(), err error) {
+func follow(sessions *session.Server, retain time.Duration) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	wait, err := sessions.FollowRevocations(ctx)
+	wait, err := sessions.FollowRevocations(ctx, retain)
 	if err != nil {
 		cancel()
 		return nil, err

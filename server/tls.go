@@ -174,7 +174,7 @@ func openIdentity(c *Config, web int, logger *slog.Logger) (*identity, error) {
 	case len(c.ACME.Domains) > 0:
 		return openACME(c, web, logger)
 	case c.TLS.Cert == "":
-		return nil, nil //nolint:nilnil // none is none
+		return nil, nil // none is none
 	}
 	p, err := openPair(c.TLS, logger)
 	if err != nil {

@@ -277,9 +277,9 @@ func TestClientsBehindAProxyAreCountedEach(t *testing.T) {
 	addresses, _, _ := reloadable(t, c)
 	transport := new(http.Transport)
 	defer transport.CloseIdleConnections()
-	ask := func(path, client string) *http.Response {
+	ask := func(path, client string) (status int, leave func() error) {
 		t.Helper()
-		req, err := http.NewRequest("GET", "http://"+addresses.HTTP+path, nil)
+		req, err := http.NewRequest(http.MethodGet, "http://"+addresses.HTTP+path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -289,10 +289,10 @@ func TestClientsBehindAProxyAreCountedEach(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = resp.Body.Close() })
-		return resp
+		return resp.StatusCode, resp.Body.Close
 	}
 	const stream = "/rooms/lobby/events"
-	first := ask(stream, "203.0.113.1")
+	_, leave := ask(stream, "203.0.113.1")
 	for _, tt := range []struct {
 		path, client string
 		want         int
@@ -302,12 +302,15 @@ func TestClientsBehindAProxyAreCountedEach(t *testing.T) {
 		{"/rooms/lobby", "203.0.113.1", 200}, // a request is no connection
 		{"/rooms/lobby", "203.0.113.3", 200},
 	} {
-		if resp := ask(tt.path, tt.client); resp.StatusCode != tt.want {
-			t.Errorf("%s for %s: %d, want %d", tt.path, tt.client, resp.StatusCode, tt.want)
+		if got, _ := ask(tt.path, tt.client); got != tt.want {
+			t.Errorf("%s for %s: %d, want %d", tt.path, tt.client, got, tt.want)
 		}
 	}
-	_ = first.Body.Close()
-	await(t, "its place", func() bool { return ask(stream, "203.0.113.1").StatusCode == 200 })
+	_ = leave()
+	await(t, "its place", func() bool {
+		status, _ := ask(stream, "203.0.113.1")
+		return status == 200
+	})
 }
 
 // What a listed proxy says is the client's address; others are refused when they try.

@@ -17,7 +17,7 @@ import (
 
 // client is the session as the audit log names it.
 func (s *Session) client() audit.Client {
-	return audit.Client{User: s.out.User(), Session: s.id, Transport: transport(s.enc), Address: address(s.conn.Addr())}
+	return audit.Client{User: s.out.User(), Session: s.id, Transport: transport(s.out.Encoding()), Address: address(s.conn.Addr())}
 }
 
 // transport is what a session of an encoding came by.

@@ -33,6 +33,9 @@ func (s *Session) Do(ctx context.Context, op *wire.Op) error {
 	if err := s.Paced(ctx); err != nil {
 		return err
 	}
+	if s.ended.Load() != nil { // it was told why; what it had sent before does not count any more
+		return ErrRefused
+	}
 	handle, ok := handlers[op.Kind]
 	if !ok {
 		s.Refuse(op.Ref, parley.Errorf(parley.BadRequest, "no operation %q", op.Kind))
@@ -65,7 +68,7 @@ func (s *Session) send(ctx context.Context, op *wire.Op) error {
 	if s.slots == nil {
 		s.slots = make(chan struct{}, s.server.Bounds().Inflight)
 	}
-	if err := s.slot(ctx); err != nil {
+	if err := s.slot(ctx, op); err != nil {
 		return err
 	}
 	s.sends(op.Room)
@@ -84,8 +87,9 @@ func (s *Session) send(ctx context.Context, op *wire.Op) error {
 	return err
 }
 
-// slot takes a place among the sends in flight, or waits for one.
-func (s *Session) slot(ctx context.Context) error {
+// slot takes a place among the sends in flight, or waits for one. Who may not send any more after the
+// wait does not get it.
+func (s *Session) slot(ctx context.Context, op *wire.Op) error {
 	select {
 	case s.slots <- struct{}{}:
 		return nil
@@ -94,10 +98,14 @@ func (s *Session) slot(ctx context.Context) error {
 	s.server.Quota.Count(quota.Inflight)
 	select {
 	case s.slots <- struct{}{}:
-		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	err := s.server.permit(s.principal(), op)
+	if err != nil {
+		<-s.slots
+	}
+	return err
 }
 
 func (s *Session) ping(_ context.Context, op *wire.Op) error {

@@ -59,8 +59,8 @@ func (s *Server) permit(who *auth.Principal, op *wire.Op) error {
 	}
 	right, allowed := takes(op), false
 	switch right {
-	case 0:
-		allowed = true
+	case 0: // but a list is much work, and not for who will not see a room in it
+		allowed = op.Kind != wire.ListRooms || !closed(who)
 	case auth.Admin:
 		allowed = who.Grants.Everywhere(right) // what it does is not done in a room
 	default:
@@ -110,6 +110,16 @@ func sees(who *auth.Principal, room string) bool {
 // closed says that somebody may do nothing: it has yet to say who it is.
 func closed(who *auth.Principal) bool { return who.Anonymous && len(who.Grants) == 0 }
 
+// HelloMost is how many bytes of a line or message are kept that has not ended, while its client has yet
+// to say who it is: as much as the longest credential takes, and to spare.
+const HelloMost = 2 * auth.MaxCredential
+
+// Stranger says whether the client may do nothing until it says who it is.
+func (s *Session) Stranger() bool { return closed(s.principal()) }
+
+// ErrStranger is for a stranger that has more to say than that.
+var ErrStranger = parley.Errorf(parley.TooLarge, "who has not said who it is sends at most %d bytes at once", HelloMost)
+
 // anyone is who says nothing, where nobody has to.
 var anyone = &auth.Principal{Anonymous: true, Grants: auth.All()}
 
@@ -118,7 +128,7 @@ func (s *Server) guarded() bool { return s.Auth != nil && s.Auth.On() }
 
 // anonymous is who has not said who it is.
 func (s *Server) anonymous() *auth.Principal {
-	if !s.guarded() {
+	if s.Auth == nil {
 		return anyone
 	}
 	return s.Auth.Anonymous()
@@ -140,9 +150,18 @@ func (s *Server) called(given string) (string, error) {
 	return name, nil
 }
 
+// mayBeCalled says whether somebody that has proved no name may go by this one. It may not where the name
+// was given while nobody had to say who they are, and now they have to.
+func (s *Server) mayBeCalled(name string) bool {
+	return name == "" || strings.HasPrefix(name, unproven) || !s.guarded()
+}
+
 // gate lets an operation of the session's pass, or says why not.
 func (s *Session) gate(op *wire.Op) error {
 	who := s.principal()
+	if e := s.ended.Load(); e != nil { // whoever it is
+		return e
+	}
 	if err := s.server.permit(who, op); err != nil {
 		s.server.refused(s.client(), op, err)
 		return err
@@ -181,18 +200,39 @@ func (s *Server) Caller(ctx context.Context, from netip.AddrPort, credential, na
 	return c, c.account.Login(c.user, !c.who.Anonymous)
 }
 
-// Permit says whether a caller may do what it asks for; the error is what it is told.
+// Permit says whether a caller may do what it asks for; the error is what it is told. It counts who it is
+// now: its word may have ended, or been revoked, since it was found.
 func (s *Server) Permit(c Caller, op *wire.Op) error {
-	err := s.permit(c.who, op)
+	who, err := s.renew(c)
+	if err == nil {
+		err = s.permit(who, op)
+	}
 	if err != nil {
 		s.refused(c.client(), op, err)
 	}
 	return err
 }
 
-// Administers says whether a caller is one who may see and do everything there is to administer.
-func (s *Server) Administers(c Caller) error {
-	return s.Permit(c, &wire.Op{Kind: wire.Revoke})
+// renew gives who a caller is by what is granted now.
+func (s *Server) renew(c Caller) (*auth.Principal, error) {
+	switch {
+	case s.Auth == nil:
+		return c.who, nil
+	case c.who.Anonymous && !s.mayBeCalled(c.user):
+		return nil, errNobody
+	}
+	return s.Auth.Renew(c.who)
+}
+
+// Administers says whether a caller may see and do what concerns the whole server; what is the word
+// for that in the audit log.
+func (s *Server) Administers(c Caller, what string) error {
+	if c.who.Grants.Everywhere(auth.Admin) {
+		return nil
+	}
+	err := denial(c.who, auth.Admin, "")
+	s.refused(c.client(), &wire.Op{Kind: wire.Kind(what)}, err)
+	return err
 }
 
 // lasts is how long somebody's word counts, from now on; ok is false where that has no end.

@@ -63,6 +63,9 @@ func (s *Session) identify(ctx context.Context, op *wire.Op) error {
 	}
 	s.out.Rename(s.user, s.enc)
 	s.actFor(who)
+	if s.ended.Load() != nil {
+		return ErrRefused
+	}
 	return nil
 }
 
@@ -87,28 +90,49 @@ func (s *Session) principal() *auth.Principal {
 }
 
 // actFor has the session act for somebody, as long as its word counts. Rooms it may not be in any
-// more are left.
+// more are left. Once it is dismissed it acts for nobody, whoever comes.
 func (s *Session) actFor(who *auth.Principal) {
 	s.mu.Lock()
-	if s.who == who {
-		s.mu.Unlock()
+	changed := s.who != who && s.ended.Load() == nil
+	if changed {
+		s.who = who
+		s.limitTime()
+	}
+	s.mu.Unlock()
+	if changed {
+		s.granted(who)
+		s.expel()
+	}
+	if s.server.Auth != nil { // what is granted may have changed since it was looked up
+		s.recheck()
+	}
+}
+
+// limitTime has the session end when the word of who it acts for does, or, where that may do nothing,
+// when nobody has said in time who this is. s.mu is held.
+func (s *Session) limitTime() {
+	s.stopTimer()
+	who, end := s.who, errEnded
+	after, ends := lasts(who, time.Now())
+	if !ends && closed(who) {
+		after, end = s.server.Bounds().Handshake, errSilent
+		ends = after > 0
+	}
+	if !ends || s.closed {
 		return
 	}
-	s.who = who
+	s.timer = time.AfterFunc(after, func() {
+		if s.principal() == who { // it may have become another at the last moment
+			s.dismiss(end)
+		}
+	})
+}
+
+// stopTimer stops the timer. s.mu is held.
+func (s *Session) stopTimer() {
 	if s.timer != nil {
 		s.timer.Stop()
 		s.timer = nil
-	}
-	if left, ends := lasts(who, time.Now()); ends {
-		s.timer = time.AfterFunc(left, func() { s.dismiss(errEnded) })
-	}
-	s.mu.Unlock()
-	s.granted(who)
-	s.expel()
-	if !who.Anonymous { // it may have been revoked since it was checked, and before it stood here to be found
-		if _, err := s.server.Auth.Renew(who); err != nil {
-			s.dismiss(parley.AsError(err))
-		}
 	}
 }
 
@@ -116,11 +140,33 @@ var (
 	errEnded   = parley.Errorf(parley.Unauthorized, "your token has ended: connect again with a new one")
 	errRevoked = parley.Errorf(parley.Unauthorized, "your access has been revoked")
 	errSilent  = parley.Errorf(parley.Unauthorized, "nobody said who this is in time: a token is needed")
+	errAsked   = parley.Errorf(parley.Unauthorized, "one has to say who one is here from now on: connect again")
 )
 
-// dismiss tells the client why, and ends the session. Any goroutine may call it.
+// nobody is who a dismissed session acts for.
+var nobody = &auth.Principal{Anonymous: true}
+
+// leaveTime is how long a dismissed session may take to read why, and to have answered what is in
+// flight. Then it is cut.
+const leaveTime = 8 * time.Second
+
+// dismiss tells the client why, and ends the session: it leaves its rooms, and what it has sent and was
+// not carried out yet is not. Any goroutine may call it.
 func (s *Session) dismiss(e *parley.Error) {
-	s.ended.Store(e)
+	if !s.ended.CompareAndSwap(nil, e) {
+		return
+	}
+	s.mu.Lock()
+	s.who = nobody
+	s.stopTimer()
+	if !s.closed {
+		s.timer = time.AfterFunc(leaveTime, s.conn.Abort)
+	}
+	for _, m := range s.members {
+		m.Leave()
+	}
+	s.members = nil
+	s.mu.Unlock()
 	s.Refuse(nil, e)
 	s.conn.Leave()
 }
@@ -204,10 +250,15 @@ func (s *Server) Recheck() {
 
 func (s *Session) recheck() {
 	was := s.principal()
+	if s.ended.Load() != nil {
+		return
+	}
 	who, err := s.server.Auth.Renew(was)
 	switch {
 	case err != nil:
 		s.dismiss(errRevoked)
+	case who.Anonymous && !s.server.mayBeCalled(s.out.User()):
+		s.dismiss(errAsked)
 	case who != was:
 		s.actFor(who)
 	}

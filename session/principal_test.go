@@ -14,6 +14,7 @@ import (
 	"parley"
 	"parley/audit"
 	"parley/auth"
+	"parley/internal/logtest"
 	"parley/session"
 	"parley/wire"
 )
@@ -105,6 +106,8 @@ func TestATokenSaysWho(t *testing.T) {
 	ada := stranger(t, server)
 	ada.do(`{"op":"join","room":"lobby","ref":1}`)
 	ada.want(`{"op":"error","ref":1,"code":"unauthorized","message":"say first who you are: a token is needed"}`)
+	ada.do(`{"op":"rooms","ref":0}`) // every room would be looked at
+	ada.want(`{"op":"error","ref":0,"code":"unauthorized",`)
 	ada.do(`{"op":"hello","name":"bob","ref":2,"token":"` + token(t, "ada", time.Hour, "join,send=lobby", "members=**") + `"}`)
 	ada.want(`{"op":"welcome","ref":2,"user":"ada",`)
 	ada.do(`{"op":"join","room":"lobby","ref":3}`, `{"op":"join","room":"ops","ref":4}`, `{"op":"join","room":"lobby","last":1,"ref":5}`)
@@ -230,6 +233,49 @@ func TestRevoke(t *testing.T) {
 	}
 }
 
+// What is revoked stays so, however few messages or however short a time the log keeps.
+func TestRevocationsOutliveRetention(t *testing.T) {
+	log := logtest.New(logtest.Options{RetainMessages: 1})
+	server := newServerOn(t, log)
+	guard(t, server, nil)
+	wait, stop := followRevocations(t, server)
+	root := stranger(t, server)
+	root.do(`{"op":"hello","token":"` + token(t, "root", time.Hour, "admin=**") + `"}`)
+	for _, user := range []string{"mallory", "trudy", "eve"} {
+		root.do(`{"op":"revoke","user":"` + user + `"}`)
+		root.want(`"revoked"`)
+	}
+	root.do(`{"op":"revoke","user":"trudy","lift":true}`, `{"op":"revoke","key":"billing"}`)
+	root.want(`"revoked"`)
+	root.want(`"revoked"`)
+	stop()
+	wait()
+
+	again := newServerOn(t, log)
+	guard(t, again, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	wait, err := again.FollowRevocations(ctx, time.Nanosecond) // what there is is old at once
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cancel(); wait() }()
+	for user, revoked := range map[string]bool{"mallory": true, "trudy": false, "eve": true} {
+		_, err := again.Auth.Check(t.Context(), token(t, user, time.Hour, "join=**"))
+		if (err != nil) != revoked {
+			t.Errorf("%s: %v", user, err)
+		}
+	}
+	for tries := 0; ; tries++ { // it is written anew
+		page, err := log.Read(t.Context(), "$revoked", 0, 10)
+		if err == nil && len(page.Messages) == 1 && page.Messages[0].From == "" {
+			break
+		}
+		if tries > 1e7 {
+			t.Fatal(err, page.Messages)
+		}
+	}
+}
+
 // record keeps what is written.
 type record struct {
 	mu   sync.Mutex
@@ -251,7 +297,7 @@ func (r *record) String() string {
 func followRevocations(t *testing.T, s *session.Server) (wait, stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	wait, err := s.FollowRevocations(ctx)
+	wait, err := s.FollowRevocations(ctx, time.Hour)
 	if err != nil {
 		cancel()
 		t.Fatal(err)

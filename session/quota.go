@@ -81,8 +81,6 @@ func (s *Server) login(ctx context.Context, a *quota.Account, credential string)
 		return nil, err
 	}
 	who, err := s.Auth.Check(ctx, credential)
-	if err != nil && parley.AsError(err).Code == parley.Unauthorized {
-		a.LoginRefused()
-	}
+	a.LoginTried(err != nil && parley.AsError(err).Code == parley.Unauthorized)
 	return who, err
 }

@@ -4,7 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
+	"time"
+
+	"github.com/oklog/ulid/v2"
 
 	"parley"
 	"parley/wire"
@@ -12,21 +17,34 @@ import (
 
 // Revocations made by an operation are messages of a room of their own, so they are as durable as
 // any message, have one order, and reach every node that follows the log. No client can name it.
+// Retention holds for it as for any room; so each message bears, beside the change, all that is
+// revoked, and one that has become old is written anew.
 const revokedRoom = "$revoked"
 
 // revocation is the body of such a message.
 type revocation struct {
-	User string `json:"user,omitempty"`
+	User string `json:"user,omitempty"` // the change; neither: none
 	Key  string `json:"key,omitempty"`
 	Lift bool   `json:"lift,omitempty"`
+
+	Users []string `json:"users"` // all that are revoked, with the change
+	Keys  []string `json:"keys"`
 }
 
-// revoke ends what a user or a key may do. It is answered once it is durable.
+// maxRevoked bounds the users and keys that operations may revoke: there is one list of them in each
+// message.
+const maxRevoked = 10_000
+
+// revoke ends what a user or a key may do, or lets them again. It is answered once it is durable.
 func (s *Session) revoke(ctx context.Context, op *wire.Op) error {
 	if !s.server.guarded() {
 		return parley.Errorf(parley.Conflict, "nobody has to say who they are here, so there is nothing to revoke")
 	}
-	if err := s.server.revoke(ctx, s.user, op); err != nil {
+	f := s.server.revoker.Load()
+	if f == nil {
+		return parley.Errorf(parley.Unavailable, "the server is starting")
+	}
+	if err := f.revoke(ctx, s.user, op); err != nil {
 		return err
 	}
 	s.acted(op)
@@ -34,22 +52,17 @@ func (s *Session) revoke(ctx context.Context, op *wire.Op) error {
 	return nil
 }
 
-func (s *Server) revoke(ctx context.Context, by string, op *wire.Op) error {
-	body, err := json.Marshal(revocation{User: op.User, Key: op.Key, Lift: op.Lift})
-	if err != nil {
-		return err
-	}
-	_, _, err = s.store(ctx, by, &wire.Op{Kind: wire.Send, Room: revokedRoom, Type: parley.JSON, Body: body})
-	return err
-}
-
 // revokedPage is how many revocations are read at a time.
 const revokedPage = 500
 
 // FollowRevocations applies what operations have revoked, on whatever node, until ctx ends. It
-// returns when all that there is has been applied; wait returns after ctx has ended.
-func (s *Server) FollowRevocations(ctx context.Context) (wait func(), err error) {
-	f := &revoker{server: s, more: make(chan struct{}, 1)}
+// returns when all that there is has been applied; wait returns after ctx has ended. The log forgets
+// what is older than retain.
+func (s *Server) FollowRevocations(ctx context.Context, retain time.Duration) (wait func(), err error) {
+	f := &revoker{
+		server: s, retain: retain, more: make(chan struct{}, 1),
+		users: make(map[string]bool), keys: make(map[string]bool), next: make(chan struct{}),
+	}
 	_, stop, err := s.Log.Follow(ctx, revokedRoom, f.take)
 	if err != nil {
 		return nil, fmt.Errorf("follow revocations: %w", err)
@@ -58,6 +71,7 @@ func (s *Server) FollowRevocations(ctx context.Context) (wait func(), err error)
 		stop()
 		return nil, fmt.Errorf("read revocations: %w", err)
 	}
+	s.revoker.Store(f)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -67,10 +81,19 @@ func (s *Server) FollowRevocations(ctx context.Context) (wait func(), err error)
 	return func() { <-done }, nil
 }
 
-// revoker applies revocations in the log's order.
+// revoker applies revocations in the log's order, and makes them.
 type revoker struct {
 	server *Server
-	seq    uint64 // of the last that was applied
+	retain time.Duration
+
+	making sync.Mutex // held by who makes one: each bears all before it
+
+	state sync.Mutex // guards what follows
+	seq   uint64     // of the last that was applied
+	at    time.Time  // when it was made; zero: there is none
+	users map[string]bool
+	keys  map[string]bool
+	next  chan struct{} // closed when seq changes
 
 	mu   sync.Mutex
 	news []*parley.Message
@@ -102,12 +125,17 @@ func (f *revoker) catchUp(ctx context.Context) error {
 	}
 }
 
-// run applies what comes.
+// run applies what comes, and keeps it from growing old.
 func (f *revoker) run(ctx context.Context) {
+	look := time.NewTicker(min(max(f.retain/8, time.Second), time.Hour))
+	defer look.Stop()
+	f.renew(ctx)
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-look.C:
+			f.renew(ctx)
 		case <-f.more:
 		}
 		f.mu.Lock()
@@ -118,19 +146,127 @@ func (f *revoker) run(ctx context.Context) {
 	}
 }
 
+// renew writes anew what is revoked if it has become old.
+func (f *revoker) renew(ctx context.Context) {
+	f.state.Lock()
+	old := len(f.users)+len(f.keys) > 0 && time.Since(f.at) > f.retain/2
+	f.state.Unlock()
+	if !old || !f.making.TryLock() { // one that is being made will do as well
+		return
+	}
+	defer f.making.Unlock()
+	if _, err := f.store(ctx, "", &wire.Op{Kind: wire.Revoke}); err != nil && ctx.Err() == nil {
+		f.server.Logger.Warn("what is revoked cannot be written anew; trying again", "err", err)
+	}
+}
+
+// revoke makes a revocation, and returns when it is durable and in force.
+func (f *revoker) revoke(ctx context.Context, by string, op *wire.Op) error {
+	f.making.Lock()
+	defer f.making.Unlock()
+	seq, err := f.store(ctx, by, op)
+	if err != nil {
+		return err
+	}
+	return f.applied(ctx, seq)
+}
+
+// store stores a revocation; f.making is held.
+func (f *revoker) store(ctx context.Context, by string, op *wire.Op) (seq uint64, err error) {
+	r := f.with(op)
+	if len(r.Users)+len(r.Keys) > maxRevoked {
+		return 0, parley.Errorf(parley.Conflict, "%d users and keys are revoked, as many as may be: put them into the configuration", maxRevoked)
+	}
+	body, err := json.Marshal(r)
+	if err != nil {
+		return 0, err
+	}
+	type outcome struct {
+		receipt parley.Receipt
+		err     error
+	}
+	done := make(chan outcome, 1)
+	d := parley.Draft{Room: revokedRoom, ID: ulid.Make().String(), From: by, Type: parley.JSON, Body: body}
+	if err := f.server.Log.Append(ctx, d, func(r parley.Receipt, err error) { done <- outcome{r, err} }); err != nil {
+		return 0, err
+	}
+	select {
+	case o := <-done:
+		return o.receipt.Seq, o.err
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+// with is what is revoked, with a change.
+func (f *revoker) with(op *wire.Op) revocation {
+	f.state.Lock()
+	defer f.state.Unlock()
+	r := revocation{User: op.User, Key: op.Key, Lift: op.Lift}
+	users, keys := maps.Clone(f.users), maps.Clone(f.keys)
+	r.change(users, keys)
+	r.Users, r.Keys = slices.Sorted(maps.Keys(users)), slices.Sorted(maps.Keys(keys))
+	return r
+}
+
+// change makes the change in what is revoked.
+func (r *revocation) change(users, keys map[string]bool) {
+	set := func(names map[string]bool, name string) {
+		switch {
+		case name == "":
+		case r.Lift:
+			delete(names, name)
+		default:
+			names[name] = true
+		}
+	}
+	set(users, r.User)
+	set(keys, r.Key)
+}
+
+// applied waits until a revocation has come back by the tail and is in force.
+func (f *revoker) applied(ctx context.Context, seq uint64) error {
+	for {
+		f.state.Lock()
+		there, next := f.seq >= seq, f.next
+		f.state.Unlock()
+		if there {
+			return nil
+		}
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 func (f *revoker) apply(batch []*parley.Message) {
 	changed := false
 	for _, m := range batch {
 		if m.Seq <= f.seq {
 			continue
 		}
-		f.seq = m.Seq
 		var r revocation
 		if err := json.Unmarshal(m.Body, &r); err != nil {
 			f.server.Logger.Error("a revocation cannot be read", "seq", m.Seq, "err", err)
-			continue
 		}
+		f.state.Lock()
+		if f.seq == 0 { // what was before it may be gone
+			for _, user := range r.Users {
+				f.users[user] = true
+			}
+			for _, key := range r.Keys {
+				f.keys[key] = true
+			}
+			f.server.Auth.Revoke(r.Users, r.Keys)
+		}
+		r.change(f.users, f.keys)
 		f.server.apply(r)
+		f.seq, f.at = m.Seq, m.At
+		close(f.next)
+		f.next = make(chan struct{})
+		f.state.Unlock()
 		changed = true
 	}
 	if changed {

@@ -31,8 +31,9 @@ type Server struct {
 	Audit *audit.Log      // who came and what they did; nil = none
 	Quota *quota.Quota    // what each may take, and the limits in force; nil = no rates
 
-	sessions register // where grants are in force
+	sessions register // where grants may be in force
 	refusals meter
+	revoker  atomic.Pointer[revoker]
 }
 
 // Conn is what a session needs of its connection.
@@ -64,8 +65,9 @@ type Session struct {
 	who     *auth.Principal // whom it acts for
 	timer   *time.Timer     // ends the session when who's word does; nil = that has no end
 	members []*room.Member
+	closed  bool
 
-	ended atomic.Pointer[parley.Error] // why it was dismissed
+	ended atomic.Pointer[parley.Error] // why it was dismissed; nil = it was not
 }
 
 // ErrEnd is returned by Do when the session is over: the transport finishes it and closes.
@@ -81,14 +83,17 @@ func (s *Server) New(conn Conn, enc wire.Encoding) *Session {
 	ss.out = s.Hub.NewOutlet(conn, id, enc)
 	if s.guarded() {
 		ss.user = unproven + ss.user
-		s.sessions.add(ss)
-		if limit := s.Bounds().Handshake; closed(ss.who) && limit > 0 {
-			ss.timer = time.AfterFunc(limit, func() { ss.dismiss(errSilent) })
-		}
 	}
 	ss.out.Rename(ss.user, enc)
 	if s.Audit != nil {
 		s.Audit.Connected(ss.client())
+	}
+	if s.Auth != nil {
+		ss.mu.Lock()
+		ss.limitTime()
+		ss.mu.Unlock()
+		s.sessions.add(ss)
+		ss.recheck() // for what has changed before it stood there to be found
 	}
 	return ss
 }
@@ -165,11 +170,10 @@ func (s *Session) Finish(ctx context.Context) {
 // Close ends the session: it leaves its rooms and writes nothing more.
 func (s *Session) Close() {
 	s.mu.Lock()
-	if s.timer != nil {
-		s.timer.Stop()
-	}
+	s.closed = true
+	s.stopTimer()
 	s.mu.Unlock()
-	if s.server.guarded() {
+	if s.server.Auth != nil {
 		s.server.sessions.remove(s)
 	}
 	if s.server.Audit != nil {

@@ -22,7 +22,10 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func newServer(t *testing.T) *session.Server {
-	log := logtest.New(logtest.Options{})
+	return newServerOn(t, logtest.New(logtest.Options{}))
+}
+
+func newServerOn(t *testing.T, log parley.Log) *session.Server {
 	hub := room.NewHub(log, room.Config{})
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup

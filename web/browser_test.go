@@ -331,16 +331,6 @@ func TestKeysAndThemes(t *testing.T) {
 	}
 }
 
-func TestTokenIsAskedForWhereTheServerWantsOne(t *testing.T) {
-	f := newFixture(t)
-	f.set(func() { f.token = "s3cret" })
-	p := browser.New(t).Open(f.url, browser.Desk, nil)
-	p.Until("the token's field", `document.querySelector('dialog').open && document.activeElement.id === 'your-token'`)
-	p.Type("s3cret")
-	p.Press("\r")
-	p.Until("connected", `document.querySelectorAll('parley-people li').length === 1 && !document.querySelector('parley-banner').dataset.kind`)
-}
-
 func TestRoomsAreJoinedAndLeft(t *testing.T) {
 	f := newFixture(t)
 	p := browser.New(t).OpenAs("ada", f.url, browser.Desk)

@@ -31,8 +31,8 @@ type fixture struct {
 	sessions map[*speaker]bool
 	down     bool   // nobody gets in
 	refuse   string // the code that sends are answered with, if not empty
-	token    string // what hello must bring, if not empty
-	mute     bool   // sends are not answered, and not stored
+	trust    trust
+	mute     bool // sends are not answered, and not stored
 	seq      int
 }
 
@@ -41,6 +41,8 @@ type speaker struct {
 	conn *websocket.Conn
 	user string
 	in   map[string]bool
+
+	known bool // by its cookie
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -48,8 +50,12 @@ func newFixture(t *testing.T) *fixture {
 	f := &fixture{rooms: make(map[string][]frame), sessions: make(map[*speaker]bool)}
 	page := web.Handler(js.Source)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/ws" {
+		switch r.URL.Path {
+		case "/ws":
 			f.serve(w, r)
+			return
+		case "/session":
+			f.session(w, r)
 			return
 		}
 		page.ServeHTTP(w, r)
@@ -64,7 +70,7 @@ func newFixture(t *testing.T) *fixture {
 
 func (f *fixture) serve(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
-	down := f.down
+	down, known := f.down, f.trust.knows(r)
 	f.mu.Unlock()
 	if down {
 		http.Error(w, "down", http.StatusServiceUnavailable)
@@ -75,7 +81,7 @@ func (f *fixture) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	conn.SetReadLimit(1 << 20)
-	s := &speaker{conn: conn, user: "guest-abcde", in: make(map[string]bool)}
+	s := &speaker{conn: conn, user: "guest-abcde", in: make(map[string]bool), known: known}
 	f.mu.Lock()
 	f.sessions[s] = true
 	f.mu.Unlock()
@@ -105,7 +111,7 @@ func (f *fixture) do(s *speaker, op frame) {
 	answer := frame{"ref": op["ref"], "room": room}
 	switch op["op"] {
 	case "hello":
-		if token, _ := op["token"].(string); token != f.token {
+		if f.trust.token != "" && !s.known && f.trust.open == nil {
 			s.write(frame{"op": "error", "ref": op["ref"], "code": "unauthorized", "message": "a token is needed"})
 			go func() { _ = s.conn.Close(websocket.StatusPolicyViolation, "unauthorized") }()
 			return
@@ -147,7 +153,11 @@ func (f *fixture) do(s *speaker, op frame) {
 }
 
 func (f *fixture) hello(s *speaker, op, answer frame) {
-	if name, _ := op["name"].(string); name != "" {
+	name, _ := op["name"].(string)
+	if s.known {
+		name = f.trust.user
+	}
+	if name != "" {
 		for room := range s.in {
 			f.present(room, []any{frame{"user": name}}, []any{frame{"user": s.user}})
 		}

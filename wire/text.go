@@ -261,7 +261,6 @@ var HelpText = []string{
 	"a line you type goes to everyone in your room; a line that begins with / is a command:",
 	"/join ROOM    go to another room        /who          who is here",
 	"/nick NAME    give yourself a name      /history [N]  the newest N messages (20)",
-	"/since SEQ    the messages after SEQ    /auth TOKEN   prove who you are",
-	"/quit         goodbye",
-	"//text sends a line that begins with one slash",
+	"/auth TOKEN   prove who you are         /since SEQ    the messages after SEQ",
+	"/quit         goodbye                   //text        a line that begins with one slash",
 }

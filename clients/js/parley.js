@@ -970,6 +970,7 @@ class Core {
   #timer;
   /** @type {any} of the link's token */
   #refresh;
+  #shown = false; // a token, at the last try
   #wait = new Backoff();
   /** @type {ParleyError | undefined} */
   #fault;
@@ -1149,6 +1150,7 @@ class Core {
     try {
       const token = await this.#token();
       if (turn !== this.#tries) return;
+      this.#shown = token !== undefined;
       this.#link = new Link(new this.#Socket(url, [SUBPROTOCOL]), { name: this.#name, token }, {
         welcomed: (link, frame) => {
           this.#welcomed(link, frame);
@@ -1204,7 +1206,7 @@ class Core {
     this.user = user;
     this.#users.add(user);
     // A name that the server made is kept: to be the same sender after a reconnect makes ids work.
-    if (this.#name === undefined && this.#options.token === undefined) this.#name = user;
+    if (this.#name === undefined && !this.#shown) this.#name = user;
   }
 
   /** @param {Frame} frame */

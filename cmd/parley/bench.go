@@ -146,13 +146,18 @@ func newBenchResumeCommand(f *benchFlags) *cobra.Command {
 
 func newBenchIdleCommand(f *benchFlags) *cobra.Command {
 	var l bench.Idle
+	var secure bool
 	cmd := f.command("idle", "Connections that say nothing: the memory each costs", func(ctx context.Context, s *bench.Setup) error {
+		if secure {
+			return s.Run(ctx, bench.IdleTLS{Idle: l})
+		}
 		return s.Run(ctx, l)
 	})
 	p := cmd.Flags()
 	p.IntVar(&l.Connections, "connections", 10_000, "connections")
 	p.StringVar(&l.Encoding, "encoding", "text", "text or json")
 	p.StringVar(&l.Transport, "transport", bench.TCP, "tcp, ws or sse; the last two have JSON, and no peers")
+	p.BoolVar(&secure, "tls", false, "over TLS, which has no peers")
 	p.DurationVar(&l.Settle, "settle", 30*time.Second, "wait at most so long for the memory to come to rest")
 	return cmd
 }

@@ -79,7 +79,7 @@ func (f *clientFlags) settle(cmd *cobra.Command) (token client.Option, err error
 // roots are who vouches for servers; nil: whom the system trusts.
 func (f *clientFlags) roots() (*x509.CertPool, error) {
 	if f.ca == "" {
-		return nil, nil //nolint:nilnil // as crypto/tls has it
+		return nil, nil // as crypto/tls has it
 	}
 	text, err := os.ReadFile(f.ca)
 	if err != nil {

@@ -79,7 +79,7 @@ func newRootCommand() *cobra.Command {
   tail -f app.log | parley send logs -`,
 	}
 	root.AddCommand(
-		newServeCommand(), newConfigCommand(), newTokenCommand(), newAPIKeyCommand(), newSendCommand(), newTailCommand(), newChatCommand(), newRoomsCommand(),
+		newServeCommand(), newConfigCommand(), newTokenCommand(), newAPIKeyCommand(), newSendCommand(), newTailCommand(), newChatCommand(), newRoomsCommand(), newRevokeCommand(),
 		newBenchCommand(), newVersionCommand(),
 	)
 	return root

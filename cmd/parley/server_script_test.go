@@ -190,7 +190,7 @@ func (s *stage) run(ts *testscript.TestScript, name string, command ...string) *
 	ts.Check(err)
 	a := &actor{cmd: exec.Command(program, command[1:]...), done: make(chan struct{})}
 	a.cmd.Dir = ts.MkAbs(".")
-	for _, key := range []string{"PATH", "HOME", "TMPDIR", "PARLEY_SERVER", "NO_COLOR", "TZ", "GORACE"} {
+	for _, key := range []string{"PATH", "HOME", "TMPDIR", "PARLEY_SERVER", "PARLEY_TOKEN_FILE", "NO_COLOR", "TZ", "GORACE"} {
 		a.cmd.Env = append(a.cmd.Env, key+"="+ts.Getenv(key))
 	}
 	a.cmd.Stdout, a.cmd.Stderr = &a.out, &a.err

@@ -242,6 +242,27 @@ func (p *Page) Until(what, expression string) {
 	}
 }
 
+// UntilAnew is Until where the page may be loaded anew meanwhile.
+func (p *Page) UntilAnew(what, expression string) {
+	p.t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	ctx, cancel := context.WithTimeout(p.ctx, 2*patience)
+	defer cancel()
+	for {
+		// A page that goes away while it is asked gives an error.
+		found, err := chromedp.Run(ctx, chromedp.Evaluate[bool](fmt.Sprintf("(() => { try { return !!(%s); } catch { return false; } })()", expression), chromedp.EvalAsValue))
+		if err == nil && found {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			p.t.Fatalf("not seen within %v: %s\n  %s", 2*patience, what, expression)
+		}
+	}
+}
+
 // Get evaluates an expression, or a promise of it, into a value.
 func (p *Page) Get(expression string, into any) {
 	p.t.Helper()

@@ -34,6 +34,7 @@ type Provider struct {
 	key    *ecdsa.PrivateKey
 	codes  map[string]asked
 	claims map[string]any
+	method string // by which the client shows who it is
 	refuse bool
 	down   bool
 }
@@ -44,7 +45,7 @@ type asked struct{ nonce, challenge, redirect string }
 // New starts a provider, which ends with the test, and whose user is ada.
 func New(t testing.TB) *Provider {
 	t.Helper()
-	p := &Provider{codes: make(map[string]asked), key: newKey(t), claims: map[string]any{"sub": "ada"}}
+	p := &Provider{codes: make(map[string]asked), key: newKey(t), claims: map[string]any{"sub": "ada"}, method: Basic}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", p.discovery)
 	mux.HandleFunc("GET /keys", p.keys)
@@ -94,6 +95,20 @@ func (p *Provider) SetRefuse(refuse bool) {
 	p.refuse = refuse
 }
 
+// Ways for a client to show who it is, as discovery names them.
+const (
+	Basic  = "client_secret_basic"
+	Post   = "client_secret_post"
+	Public = "none"
+)
+
+// SetMethod has it take clients that show who they are in this way, and in no other.
+func (p *Provider) SetMethod(method string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.method = method
+}
+
 // Forge has ID tokens signed with a key that is not published.
 func (p *Provider) Forge(t testing.TB) {
 	key := newKey(t)
@@ -123,6 +138,7 @@ func (p *Provider) discovery(w http.ResponseWriter, _ *http.Request) {
 	reply(w, http.StatusOK, map[string]any{
 		"issuer": p.URL, "authorization_endpoint": p.URL + "/authorize", "token_endpoint": p.URL + "/token",
 		"jwks_uri": p.URL + "/keys", "id_token_signing_alg_values_supported": []string{"ES256"},
+		"token_endpoint_auth_methods_supported": []string{p.method},
 	})
 }
 
@@ -161,20 +177,13 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
-	id, secret, ok := r.BasicAuth()
-	if ok {
-		id, _ = url.QueryUnescape(id)
-		secret, _ = url.QueryUnescape(secret)
-	} else {
-		id, secret = r.PostFormValue("client_id"), r.PostFormValue("client_secret")
-	}
-	if id != ClientID || secret != ClientSecret {
-		reply(w, http.StatusUnauthorized, map[string]any{"error": "invalid_client"})
-		return
-	}
 	code := r.PostFormValue("code")
 	a, ok := p.codes[code]
 	delete(p.codes, code) // it counts once
+	if !p.isClient(r) {
+		reply(w, http.StatusUnauthorized, map[string]any{"error": "invalid_client"})
+		return
+	}
 	sum := sha256.Sum256([]byte(r.PostFormValue("code_verifier")))
 	if !ok || a.challenge != base64.RawURLEncoding.EncodeToString(sum[:]) || a.redirect != r.PostFormValue("redirect_uri") {
 		reply(w, http.StatusBadRequest, map[string]any{"error": "invalid_grant"})
@@ -193,6 +202,22 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 		panic(err)
 	}
 	reply(w, http.StatusOK, map[string]any{"access_token": rand.Text(), "token_type": "Bearer", "id_token": text})
+}
+
+// isClient says whether a request is the client's.
+func (p *Provider) isClient(r *http.Request) bool {
+	id, secret, basic := r.BasicAuth() // what is in it is encoded as a form's (RFC 6749, section 2.3.1)
+	if basic {
+		id, _ = url.QueryUnescape(id)
+		secret, _ = url.QueryUnescape(secret)
+	} else {
+		id, secret = r.PostFormValue("client_id"), r.PostFormValue("client_secret")
+	}
+	want := ClientSecret
+	if p.method == Public {
+		want = ""
+	}
+	return id == ClientID && secret == want && basic == (p.method == Basic)
 }
 
 func reply(w http.ResponseWriter, status int, v any) {

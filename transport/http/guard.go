@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -67,7 +68,7 @@ func (l guards) Accept() (net.Conn, error) {
 		}
 		account, err := l.server.connect(c.RemoteAddr())
 		if err != nil {
-			turnAway(c, err)
+			l.server.turnedAway.add(c, err)
 			continue
 		}
 		g := &guard{Conn: c, account: account, quota: l.server.sessions.Quota}
@@ -78,9 +79,41 @@ func (l guards) Accept() (net.Conn, error) {
 	}
 }
 
-// turnAway answers a connection that is not let in, whatever it would ask for, and closes it. An empty
-// socket takes these few bytes at once.
-func turnAway(c net.Conn, err error) {
+// turnedAway are connections that are not let in. A client may take an answer that comes before its
+// request for none, so some are heard first, for a moment; in a flood, the others are not.
+type turnedAway struct {
+	hearing atomic.Int32
+	wg      sync.WaitGroup
+}
+
+// Bounds of what is spent on a connection that is turned away.
+const (
+	hearAtOnce = 64
+	hearTime   = time.Second
+)
+
+// add answers a connection that is not let in, whatever it asks for, and closes it.
+func (t *turnedAway) add(c net.Conn, err error) {
+	if errors.Is(err, quota.ErrFlood) {
+		sock.Cut(c)
+		return
+	}
+	if t.hearing.Add(1) > hearAtOnce {
+		t.hearing.Add(-1)
+		answerAway(c, err)
+		return
+	}
+	t.wg.Go(func() {
+		defer t.hearing.Add(-1)
+		_ = c.SetReadDeadline(time.Now().Add(hearTime))
+		head := make([]byte, 1<<10)
+		_, _ = c.Read(head) // it is answered all the same
+		answerAway(c, err)
+	})
+}
+
+// answerAway writes the answer and closes. An empty socket takes these few bytes at once.
+func answerAway(c net.Conn, err error) {
 	e := parley.AsError(err)
 	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
 	_, _ = c.Write(rawProblem(statuses[e.Code], e.Code, e.Message, "Retry-After: "+seconds(e.Retry)))

@@ -35,10 +35,18 @@ type health struct {
 	Status string `json:"status"`
 }
 
-// metrics answers with the counters: GET /metrics.
+// metrics answers with the counters: GET /metrics. They tell of everybody's doings, so where grants are in
+// force they are for who administers.
 func (s *Server) metrics(w http.ResponseWriter, r *http.Request) error {
 	if s.config.Metrics == nil {
 		return parley.Errorf(parley.NotFound, "there are no metrics here")
+	}
+	caller, err := s.caller(r)
+	if err != nil {
+		return err
+	}
+	if err := s.sessions.Administers(caller, "metrics"); err != nil {
+		return err
 	}
 	s.config.Metrics.ServeHTTP(w, r)
 	return nil

@@ -192,10 +192,9 @@ func (s *Server) finish(ctx context.Context, l *auth.Login, r *http.Request, att
 		return "", time.Time{}, err
 	}
 	token, expires, err := l.Finish(ctx, attempt, query)
+	account.LoginTried(err != nil && isUnauthorized(err))
 	if err == nil {
 		_, err = s.callerBy(r, token)
-	} else if isUnauthorized(err) {
-		account.LoginRefused()
 	}
 	return token, expires, err
 }

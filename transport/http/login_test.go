@@ -163,7 +163,7 @@ func TestCookiesAreSecureOverTLS(t *testing.T) {
 	bearer := "Authorization: Bearer " + d.token("ada", time.Hour)
 	// The browser says so where a proxy speaks TLS for us.
 	a := f.ask("POST", "/session", "", bearer, "Host: chat.example", "Origin: https://chat.example", "Sec-Fetch-Site: same-origin")
-	if c := a.cookie(t, "parley"); c == nil || !c.Secure {
+	if c := a.cookie(t, "__Host-parley"); c == nil || !c.Secure {
 		t.Errorf("%d %s", a.status, a.header)
 	}
 }

@@ -72,6 +72,7 @@ type Server struct {
 	draining   atomic.Bool
 	refused    atomic.Int64
 	open       atomic.Int64
+	turnedAway turnedAway
 	answers    [6]atomic.Int64 // by the first digit of the status
 }
 
@@ -187,7 +188,7 @@ func (s *Server) identify(w *writer, r *http.Request) {
 // client, and what it carries is counted as its clients'.
 func (s *Server) connect(from net.Addr) (*quota.Account, error) {
 	if a, ok := from.(*net.TCPAddr); ok && s.proxies.Load().Trusts(a.AddrPort().Addr()) {
-		return nil, nil //nolint:nilnil // a nil Account is unlimited
+		return nil, nil // a nil Account is unlimited
 	}
 	return s.sessions.Connect(from)
 }
@@ -293,4 +294,5 @@ func (s *Server) Drain(ctx context.Context) {
 	if s.http.Shutdown(ctx) != nil {
 		_ = s.http.Close()
 	}
+	s.turnedAway.wg.Wait() // a moment at most
 }

@@ -51,7 +51,7 @@ func TestSecureAnswersSaySo(t *testing.T) {
 			t.Errorf("%s: %d, %v", path, a.status, a.header)
 		}
 	}
-	req, err := http.NewRequest("GET", "https://"+f.addr+"/rooms/lobby/events", nil)
+	req, err := http.NewRequest(http.MethodGet, "https://"+f.addr+"/rooms/lobby/events", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func TestTheClientBehindAProxy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := serve(t, httpapi.Config{Page: page})
 			f.web.SetProxies(tt.proxies)
-			req, err := http.NewRequest("GET", "http://"+f.addr+"/who", nil)
+			req, err := http.NewRequest(http.MethodGet, "http://"+f.addr+"/who", nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 func beClients(addr string) {
 	conns := make([]net.Conn, idleClients)
 	for i := range conns {
-		c, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // who it is, is not the point
+		c, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true}) // who it is, is not the point
 		if err == nil {
 			_, err = io.WriteString(c, "hello")
 		}
@@ -103,6 +103,8 @@ func inUse() int64 {
 	return int64(m.HeapInuse + m.StackInuse)
 }
 
+func listenPlain(t testing.TB, config sock.ListenerConfig) *fixture { return listen(t, config) }
+
 // BenchmarkTryWrite is what a delivery costs its writer, the system call included. The reader has the same
 // to do again, on another core if there is one.
 func BenchmarkTryWrite(b *testing.B) {
@@ -110,12 +112,11 @@ func BenchmarkTryWrite(b *testing.B) {
 		for _, name := range []string{"plain", "tls"} {
 			b.Run(fmt.Sprintf("%s/%d", name, size), func(b *testing.B) {
 				config := sock.ListenerConfig{}
-				f := new(fixture)
+				open := listenPlain
 				if name == "tls" {
-					f = secure(b, config)
-				} else {
-					f = listen(b, config)
+					open = secure
 				}
+				f := open(b, config)
 				client, c := f.dial()
 				go func() { _, _ = io.Copy(io.Discard, client) }()
 				p := make([]byte, size)

@@ -2,6 +2,7 @@ package sock
 
 import (
 	"container/list"
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -23,7 +24,9 @@ type ListenerConfig struct {
 	NotTLS    func(first []byte) []byte
 	Handshake time.Duration // how long a client may take to be ready; default 10 s
 	AtOnce    int           // how many may be under way; default 1,024
-	Logger    *slog.Logger
+	// PerAddress is how many of them may be of one address; default an eighth, but for this machine's own.
+	PerAddress int
+	Logger     *slog.Logger
 }
 
 func (c *ListenerConfig) fill() {
@@ -59,11 +62,12 @@ type Listener struct {
 	running sync.WaitGroup
 
 	mu     sync.Mutex
-	under  list.List // of *greeting, the oldest first
-	begun  bool      // run runs
+	under  list.List          // of *greeting, the oldest first
+	from   map[netip.Addr]int // how many of them are an address's
+	begun  bool               // run runs
 	closed bool
 
-	handshakes, failed, late, hurried, plain, badHeaders atomic.Int64
+	handshakes, failed, late, hurried, plain, badHeaders, crowded atomic.Int64
 }
 
 // accepted is what Accept gives.
@@ -88,6 +92,7 @@ func Listen(tcp *net.TCPListener, config ListenerConfig) *Listener {
 	l := &Listener{
 		tcp: tcp, config: config,
 		ready: make(chan accepted), places: make(chan struct{}, config.AtOnce), done: make(chan struct{}),
+		from: make(map[netip.Addr]int),
 	}
 	l.proxies.Store(new(Proxies))
 	if config.TLS != nil {
@@ -173,6 +178,7 @@ type ListenerStats struct {
 	Failed     int64 // not done, for what the client sent
 	Late       int64 // not done in time
 	Hurried    int64 // closed to make room for others
+	Crowded    int64 // closed since their address had its share of what is under way
 	Plain      int64 // connections that do not speak TLS where it is spoken
 	BadHeaders int64 // of the PROXY protocol
 	UnderWay   int   // connections that are not ready
@@ -183,7 +189,7 @@ func (l *Listener) Stats() ListenerStats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return ListenerStats{
-		Handshakes: l.handshakes.Load(), Failed: l.failed.Load(), Late: l.late.Load(), Hurried: l.hurried.Load(),
+		Handshakes: l.handshakes.Load(), Failed: l.failed.Load(), Late: l.late.Load(), Hurried: l.hurried.Load(), Crowded: l.crowded.Load(),
 		Plain: l.plain.Load(), BadHeaders: l.badHeaders.Load(), UnderWay: l.under.Len(),
 	}
 }
@@ -199,11 +205,52 @@ func (l *Listener) run() {
 			}
 			continue
 		}
-		if !l.greet(c) {
-			_ = c.Close()
+		if !l.fits(c) || !l.greet(c) {
+			Cut(c)
 			<-l.places
 		}
 	}
+}
+
+// fits says whether a connection's address has not had its share of the places, and counts it. A proxy
+// speaks for many.
+func (l *Listener) fits(c *net.TCPConn) bool {
+	addr, most := source(c), l.config.PerAddress
+	if l.proxies.Load().Trusts(addr) || most == 0 && addr.IsLoopback() {
+		return true
+	}
+	if most == 0 {
+		most = max(1, l.config.AtOnce/8)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.from[addr] >= most {
+		l.crowded.Add(1)
+		return false
+	}
+	l.from[addr]++
+	return true
+}
+
+// leave takes a connection that was counted out again. l.mu is held.
+func (l *Listener) leave(c *net.TCPConn) {
+	addr := source(c)
+	if l.from[addr]--; l.from[addr] <= 0 {
+		delete(l.from, addr)
+	}
+}
+
+// source is what counts as one address: an IPv4 address or an IPv6 /64.
+func source(c *net.TCPConn) netip.Addr {
+	peer, ok := c.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	addr := peer.AddrPort().Addr().Unmap()
+	if addr.Is6() {
+		addr = netip.PrefixFrom(addr.WithZone(""), 64).Masked().Addr()
+	}
+	return addr
 }
 
 // greet begins to make a connection ready, at a place that is taken. False: the listener is closed.
@@ -269,6 +316,7 @@ func (l *Listener) finish(c *net.TCPConn, e *list.Element, deadline time.Time) {
 	}
 	l.mu.Lock()
 	l.under.Remove(e)
+	l.leave(c)
 	l.mu.Unlock()
 	if conn != nil && !l.give(accepted{conn: conn}) {
 		conn = nil
@@ -317,7 +365,8 @@ func (l *Listener) shake(c *net.TCPConn, client net.Addr, deadline time.Time) (n
 	}
 	under := &below{TCPConn: c}
 	secure := tls.Server(under, l.config.TLS)
-	if err := secure.Handshake(); err != nil {
+	// It ends by the deadline, or by Close.
+	if err := secure.HandshakeContext(context.Background()); err != nil {
 		l.refuse(c, under.heard, err)
 		return nil, err
 	}

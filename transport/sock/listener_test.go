@@ -2,6 +2,7 @@ package sock_test
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -107,7 +108,7 @@ func TestCloseEndsWhatIsUnderWay(t *testing.T) {
 	if _, err := nc.Read(make([]byte, 1)); err == nil {
 		t.Error("it goes on")
 	}
-	if _, err := f.listener.Accept(); err != net.ErrClosed { //nolint:errorlint // it is that very one
+	if _, err := f.listener.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("%v", err)
 	}
 }

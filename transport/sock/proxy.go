@@ -142,7 +142,7 @@ func parseHeader(header []byte) (net.Addr, error) {
 	}
 	addr, ok := h.SourceAddr.(*net.TCPAddr)
 	if h.Command.IsLocal() || !ok {
-		return nil, nil //nolint:nilnil // no address is no error
+		return nil, nil // no address is no error
 	}
 	return addr, nil
 }

@@ -403,11 +403,16 @@ func TestAbortEndsWhoWaits(t *testing.T) {
 		}()
 		c.Abort()
 		select {
-		case <-waited:
+		case err := <-waited:
+			if err == nil {
+				t.Error("it waited in vain")
+			}
 		case <-time.After(patience):
 			t.Error("it waits on")
 		}
-		<-c.ended
+		if err := <-c.ended; err == nil {
+			t.Error("it ended without an error")
+		}
 	})
 }
 

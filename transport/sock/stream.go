@@ -27,6 +27,20 @@ func From(nc net.Conn, client net.Addr) net.Conn {
 	return nc
 }
 
+// Cut ends a connection at once and in silence: nothing that waits is sent, no TLS says goodbye.
+func Cut(nc net.Conn) {
+	tcp, ok := nc.(*net.TCPConn)
+	if s, is := nc.(*Stream); is {
+		tcp, ok = s.tcp, true
+	}
+	if !ok {
+		_ = nc.Close()
+		return
+	}
+	_ = tcp.SetLinger(0)
+	_ = tcp.Close()
+}
+
 // ConnectionState describes the TLS; nil where there is none.
 func (s *Stream) ConnectionState() *tls.ConnectionState {
 	if s.tls == nil {

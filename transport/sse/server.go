@@ -110,8 +110,8 @@ func (s *Server) Stream(w http.ResponseWriter, r *http.Request, rooms []string) 
 	}
 	st.session = s.sessions.New(st, wire.SSE{})
 	st.session.Charge(account)
+	st.session.Raw(head(w.Header())) // before anything else, be it why the session ends
 	st.session.Be(caller)
-	st.session.Raw(head(w.Header())) // before a drain can say anything
 	started := st
 	st = nil
 	if !s.conns.Start(&started.Conn) {

@@ -93,8 +93,8 @@ func (c *conn) Begin(ctx context.Context) (err error) {
 // Deadline implements sock.Handler.
 func (c *conn) Deadline() time.Time {
 	switch {
-	case len(c.partial) == 0 && c.speech == undecided && c.room == "":
-		return c.opened.Add(showAfter)
+	case len(c.partial) == 0 && c.speech == undecided && c.watch != nil:
+		return c.opened.Add(showAfter) // once: it may not be let into the lobby then
 	case len(c.partial) == 0:
 		return time.Time{}
 	case c.speech == jsonLines:
@@ -191,6 +191,10 @@ func (c *conn) keep(data []byte) error {
 	}
 	if len(c.partial)+len(data) > c.limit(c.partial, data)+1 { // a CR may come on top
 		return c.tooLong()
+	}
+	if len(c.partial)+len(data) > session.HelloMost && c.session.Stranger() {
+		c.server.sessions.Quota.Count(quota.Frame)
+		return c.refuse(session.ErrStranger)
 	}
 	c.partial = append(c.partial, data...)
 	return nil

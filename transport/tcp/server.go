@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"parley"
+	"parley/quota"
 	"parley/session"
 	"parley/transport/sock"
 	"parley/wire"
@@ -109,11 +110,17 @@ func (s *Server) start(nc net.Conn) {
 	}
 	c.session = s.sessions.New(c, wire.TextBare{})
 	c.session.Charge(account)
-	s.conns.Start(&c.Conn)
+	if !s.conns.Start(&c.Conn) {
+		c.session.Close()
+	}
 }
 
 // turnAway closes a connection that is not let in. An empty socket takes these few bytes at once.
 func turnAway(nc net.Conn, err error) {
+	if errors.Is(err, quota.ErrFlood) {
+		sock.Cut(nc)
+		return
+	}
 	_ = nc.SetWriteDeadline(time.Now().Add(time.Second))
 	_, _ = nc.Write(wire.TextBare{}.Error(nil, nil, parley.AsError(err)))
 	_ = nc.Close()

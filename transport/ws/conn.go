@@ -68,6 +68,10 @@ func (c *conn) Take(ctx context.Context, data []byte) error {
 		data = rest
 	}
 	switch {
+	case len(c.parser.text) > session.HelloMost && c.session.Stranger():
+		c.server.sessions.Quota.Count(quota.Frame)
+		c.session.Refuse(nil, session.ErrStranger)
+		return errStranger
 	case c.parser.idle():
 		c.begun = time.Time{}
 	case c.begun.IsZero():

@@ -38,6 +38,7 @@ var (
 	errDeflate    = &failure{invalidPayload, "the message cannot be decompressed"}
 	errBinary     = &failure{unsupportedData, "messages are text: one JSON object each"}
 	errTooBig     = &failure{tooBig, "the message is over the limit"}
+	errStranger   = &failure{tooBig, "the message is over the limit of who has not said who it is"}
 	errUnended    = &failure{policyViolation, "a message was begun and not ended"}
 )
 

@@ -9,17 +9,26 @@ import { h, icon, soon } from './dom.js';
 import { Log } from './log.js';
 import { NameDialog } from './namedialog.js';
 import { People } from './people.js';
+import { Session } from './session.js';
 import { Sidebar } from './sidebar.js';
+import { Account, SignIn } from './signin.js';
 import { store } from './store.js';
 import * as when from './when.js';
 
+// Who we are decides what there is to show, so it is known first.
+const session = new Session();
+await session.begin();
+
 class App extends HTMLElement {
-  #chat = new Chat();
+  #chat = new Chat(session);
+  #banner = new Banner(this.#chat);
   #log = new Log();
   #composer = new Composer();
   #sidebar = new Sidebar(this.#chat);
   #people = new People();
   #name = new NameDialog(this.#chat);
+  #signIn = new SignIn(session);
+  #account = new Account(session);
 
   #title = h('h2', { class: 'room-name' });
   #stack = h('span', { class: 'stack-of-avatars', 'aria-hidden': 'true' });
@@ -27,7 +36,8 @@ class App extends HTMLElement {
   #menu = h('button', { class: 'icon-button menu', type: 'button', 'aria-controls': 'rooms', 'aria-expanded': 'false', onclick: () => this.#drawer(!this.classList.contains('drawer-open')) }, icon('menu'), h('span', { class: 'dot', hidden: true }));
   #here = h('button', { class: 'here-button', type: 'button', 'aria-controls': 'people', 'aria-expanded': 'false', onclick: () => this.#panel(!this.classList.contains('people-open')) }, this.#stack, icon('people'), this.#number);
   #theme = h('button', { class: 'icon-button theme', type: 'button', onclick: () => this.#turn() });
-  #me = h('button', { class: 'me', type: 'button', title: 'Change your name', onclick: () => this.#name.ask('rename') });
+  #in = h('button', { class: 'sign-in', type: 'button', onclick: () => this.#signIn.ask() }, 'Sign in');
+  #me = h('button', { class: 'me', type: 'button', onclick: () => (session.who.anonymous ? this.#name.ask('rename') : this.#account.show()) });
 
   connectedCallback() {
     this.append(
@@ -35,15 +45,16 @@ class App extends HTMLElement {
       this.#sidebar,
       h('div', { class: 'shade', onclick: () => this.#close() }),
       h('main', { 'aria-labelledby': 'room-title' },
-        h('header', { class: 'bar' }, this.#menu, this.#title, this.#here, this.#theme, this.#me),
-        new Banner(this.#chat), this.#log, this.#composer),
-      this.#people, this.#name);
+        h('header', { class: 'bar' }, this.#menu, this.#title, this.#here, this.#theme, this.#in, this.#me),
+        this.#banner, this.#log, this.#composer),
+      this.#people, this.#name, this.#signIn, this.#account);
     this.#title.id = 'room-title';
     this.#listen();
     this.#who();
     this.#themed();
     this.#route();
-    if (!store.name && !store.guest) this.#name.ask('welcome');
+    if (session.closed || session.failure) this.#signIn.ask();
+    else if (session.who.anonymous && !store.name && !store.guest) this.#name.ask('welcome');
   }
 
   #listen() {
@@ -51,9 +62,14 @@ class App extends HTMLElement {
     chat.addEventListener('room', () => this.#show());
     chat.addEventListener('rooms', soon(() => this.#unread()));
     chat.addEventListener('who', () => this.#who());
-    chat.addEventListener('status', () => {
-      if (chat.status.error?.code === 'unauthorized') this.#name.ask('token');
+    session.addEventListener('change', () => {
+      this.#who();
+      this.#composer.permit();
+      if (session.closed && !session.ended) this.#signIn.ask();
     });
+    this.#banner.onsignin = () => this.#signIn.ask();
+    this.#signIn.onclosed = () => this.#composer.focus();
+    this.#composer.refusal = (room) => refusal(room.name);
     this.#people.onchanged = (names, count) => this.#present(names, count);
     this.#composer.limit = () => chat.client.limits?.message;
     this.#composer.onsent = () => this.#log.toEnd();
@@ -65,8 +81,9 @@ class App extends HTMLElement {
 
   /** Goes to the room that the address names. */
   #route() {
+    if (session.closed && !session.ended) return; // no room is any of ours
     const asked = fragment();
-    const name = Chat.nameOf(asked) ?? Chat.nameOf(store.room ?? '') ?? 'lobby';
+    const name = Chat.nameOf(asked) ?? mine(Chat.nameOf(store.room ?? '')) ?? session.home;
     if (asked !== name) history.replaceState(null, '', `#${encodeURIComponent(name)}`);
     this.#chat.open(name);
   }
@@ -94,7 +111,10 @@ class App extends HTMLElement {
   #who() {
     const name = this.#chat.user || 'guest';
     this.#me.replaceChildren(avatar(name), h('span', { class: 'name', dir: 'auto' }, name));
-    this.#me.setAttribute('aria-label', `You are ${name}. Change your name`);
+    const free = session.who.anonymous;
+    this.#me.title = free ? 'Change your name' : 'Who you are';
+    this.#me.setAttribute('aria-label', free ? `You are ${name}. Change your name` : `You are signed in as ${name}`);
+    this.#in.hidden = !session.who.auth || !free || session.needed;
     this.#log.renamed(this.#chat.user);
     if (this.#chat.room) this.#people.show(this.#chat.room, () => this.#chat.user);
   }
@@ -167,6 +187,16 @@ class App extends HTMLElement {
   }
 }
 
+/** A room, unless it may not be joined. @param {string|null} name */
+function mine(name) { return name !== null && session.may('join', name) ? name : null; }
+
+/** Why one may not say anything in a room; empty where one may. @param {string} room */
+function refusal(room) {
+  if (session.may('send', room)) return '';
+  if (session.who.anonymous && session.who.auth && !session.ended) return `Sign in to write in ${room}.`;
+  return session.may('join', room) ? `You may read ${room}, and not write in it.` : `You may not join ${room}.`;
+}
+
 /** What stands behind the # of the address. */
 function fragment() {
   try {
@@ -182,4 +212,6 @@ customElements.define('parley-sidebar', Sidebar);
 customElements.define('parley-people', People);
 customElements.define('parley-banner', Banner);
 customElements.define('parley-name', NameDialog);
+customElements.define('parley-signin', SignIn);
+customElements.define('parley-account', Account);
 customElements.define('parley-app', App);

@@ -15,6 +15,10 @@ export class Banner extends HTMLElement {
   #said = h('span', { role: 'status', 'aria-live': 'polite' });
   // Counts down each second, which is to be seen and not to be read out.
   #clock = h('span', { class: 'clock', 'aria-hidden': 'true' });
+  #signIn = h('button', { type: 'button', class: 'small', hidden: true, onclick: () => this.onsignin() }, 'Sign in again');
+
+  /** @type {() => void} is called when somebody wants to sign in again */
+  onsignin = () => {};
 
   /** @param {import('./chat.js').Chat} chat */
   constructor(chat) {
@@ -25,7 +29,7 @@ export class Banner extends HTMLElement {
   }
 
   connectedCallback() {
-    this.append(this.#said, this.#clock);
+    this.append(this.#said, this.#clock, this.#signIn);
     this.#status();
   }
 
@@ -33,6 +37,12 @@ export class Banner extends HTMLElement {
     const { status, retryIn, error } = this.#chat.status;
     clearInterval(this.#ticking);
     this.#clock.textContent = '';
+    this.#signIn.hidden = !this.#chat.session.ended;
+    if (this.#chat.session.ended) {
+      this.#wasOffline = true;
+      return this.#say('bad', 'Your session has ended. What you write is kept, and sent when you have signed in again.');
+    }
+    if (this.#chat.session.closed) return this.#hide();
     if (status === 'open') return this.#back();
     if (status === 'closed') return this.#say('bad', error?.message ? `Disconnected: ${error.message}` : 'Disconnected.');
     if (status === 'offline') this.#wasOffline = true;

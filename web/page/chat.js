@@ -22,20 +22,33 @@ export class Chat extends EventTarget {
   room = null;
   /** @type {import('/parley.js').ClientEvents['status']} */
   status = { status: 'connecting' };
+  /** @type {import('./session.js').Session} */
+  session;
 
-  constructor() {
+  /** @param {import('./session.js').Session} session */
+  constructor(session) {
     super();
+    this.session = session;
+    const name = session.signedIn ? undefined : store.name ?? store.guest ?? undefined;
     const url = `${location.protocol === 'https:' ? 'wss:' : 'ws:'}//${location.host}/ws`;
-    this.client = connect(url, { name: store.name ?? store.guest ?? undefined, token: store.token ?? undefined });
+    // No token but the cookie: the browser sends it along.
+    this.client = connect(url, { name, token: () => session.pass() });
     this.client.on('status', (s) => {
       this.status = s;
       if (s.status === 'open') this.#known();
+      if (s.error?.code === 'unauthorized' && !session.needed) session.check(); // what has become of us?
       this.#tell('status');
     });
-    for (const name of store.rooms) if (valid.test(name)) this.#add(name);
+    let needed = session.needed;
+    session.addEventListener('change', () => {
+      if (needed && !session.needed) this.client.retry();
+      needed = session.needed;
+      this.#tell('status');
+    });
+    for (const room of store.rooms) if (valid.test(room) && session.may('join', room)) this.#add(room);
   }
 
-  get user() { return this.client.user ?? store.name ?? store.guest ?? ''; }
+  get user() { return this.client.user ?? (this.session.who.user || store.name || store.guest || ''); }
 
   get unread() {
     let n = 0;
@@ -109,7 +122,7 @@ export class Chat extends EventTarget {
   /** @param {string} name */
   #add(name) {
     while (this.rooms.size >= MOST) this.leave(/** @type {string} */ (this.rooms.keys().next().value));
-    const room = new Room(name, this.client);
+    const room = new Room(name, this.client, this.session);
     room.addEventListener('unread', () => this.#tell('rooms'));
     room.addEventListener('caughtup', (e) =>
       this.dispatchEvent(new CustomEvent('caughtup', { detail: /** @type {CustomEvent} */ (e).detail })));
@@ -120,7 +133,7 @@ export class Chat extends EventTarget {
 
   /** The server has said who we are. */
   #known() {
-    if (!store.name && this.client.user) store.guest = this.client.user;
+    if (this.session.who.anonymous && !store.name && this.client.user) store.guest = this.client.user;
     this.#tell('who');
   }
 

@@ -14,7 +14,7 @@ export class Composer extends HTMLElement {
   #listening = null;
 
   #box = h('textarea', {
-    rows: 1, name: 'message', autocomplete: 'off', enterKeyHint: 'send', 'aria-describedby': 'typing',
+    rows: 1, name: 'message', autocomplete: 'off', enterKeyHint: 'send', 'aria-describedby': 'reason typing',
     oninput: () => this.#typed(), onkeydown: (/** @type {KeyboardEvent} */ e) => this.#key(e),
     // Where a keyboard tells of the key and of its character apart.
     onkeypress: (/** @type {KeyboardEvent} */ e) => { if (e.key === 'Enter' && !e.shiftKey) e.preventDefault(); },
@@ -22,16 +22,18 @@ export class Composer extends HTMLElement {
   #send = h('button', { class: 'send', type: 'submit', 'aria-label': 'Send', title: 'Send (Enter)', disabled: true }, icon('send'));
   #typing = h('p', { class: 'typing', id: 'typing', 'aria-live': 'polite' });
   #error = h('p', { class: 'failed', role: 'alert' });
+  #reason = h('p', { class: 'reason', id: 'reason' });
+  #form = h('form', { onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); this.#submit(); } }, this.#box, this.#send);
 
   /** @type {() => void} is called when something was sent */
   onsent = () => {};
   /** @type {() => number|undefined} the most bytes of a body */
   limit = () => undefined;
+  /** @type {(room: Room) => string} why nothing may be said in a room; empty where it may */
+  refusal = () => '';
 
   connectedCallback() {
-    this.append(this.#error,
-      h('form', { onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); this.#submit(); } }, this.#box, this.#send),
-      this.#typing);
+    this.append(this.#error, this.#reason, this.#form, this.#typing);
   }
 
   /** @param {Room} room */
@@ -40,11 +42,22 @@ export class Composer extends HTMLElement {
     this.#listening = new AbortController();
     this.#room = room;
     this.#box.value = room.text;
-    this.#box.placeholder = `Message ${room.name}`;
+    this.permit();
     this.#box.setAttribute('aria-label', `Message to ${room.name}`);
     room.addEventListener('typing', () => this.#typers(), { signal: this.#listening.signal });
     this.#resize();
     this.#typers();
+  }
+
+  /** Offers what may be said. What stands in the box stays. */
+  permit() {
+    if (!this.#room) return;
+    const reason = this.refusal(this.#room);
+    if (this.#reason.textContent !== reason) this.#reason.textContent = reason;
+    this.#form.classList.toggle('shut', reason !== '');
+    this.#box.disabled = reason !== '';
+    this.#box.placeholder = reason === '' ? `Message ${this.#room.name}` : '';
+    this.#resize();
   }
 
   focus() { this.#box.focus({ preventScroll: true }); }
@@ -66,7 +79,7 @@ export class Composer extends HTMLElement {
 
   #submit() {
     const text = this.#box.value.replace(/\s+$/u, '').replace(/^\n+/, '');
-    if (!this.#room || text === '' || this.#tooLong(text)) return;
+    if (!this.#room || this.#box.disabled || text === '' || this.#tooLong(text)) return;
     this.#room.type(false);
     this.#room.text = this.#box.value = '';
     this.#resize();
@@ -84,7 +97,7 @@ export class Composer extends HTMLElement {
 
   #resize() {
     this.#tooLong(this.#box.value);
-    this.#send.disabled = this.#box.value.trim() === '';
+    this.#send.disabled = this.#box.disabled || this.#box.value.trim() === '';
     // Where CSS cannot size it by its content.
     if (CSS.supports('field-sizing', 'content')) return;
     this.#box.style.height = 'auto';

@@ -180,10 +180,11 @@ export class Log extends HTMLElement {
   #intro(room) {
     const { timeline } = room;
     this.#start.textContent = room.error ? `You are not in ${room.name}: ${room.error}`
-      : timeline.loading === 'older' ? 'Fetching what came before…'
-        : !timeline.atStart ? ''
-          : timeline.messages.length === 0 ? 'Nobody has said anything here yet. Be the first.'
-            : `This is where ${room.name} begins.`;
+      : !room.past ? 'You see here what is said from now on.'
+        : timeline.loading === 'older' ? 'Fetching what came before…'
+          : !timeline.atStart ? ''
+            : timeline.messages.length === 0 ? 'Nobody has said anything here yet.'
+              : `This is where ${room.name} begins.`;
   }
 
   /** The first message in view, and where it is: it must not move when others come above it. */

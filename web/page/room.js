@@ -22,8 +22,11 @@ export class Room extends EventTarget {
   /** Fixed at birth. */
   name;
   timeline;
+  /** Whether what was said before we came may be read. */
+  past;
   #handle;
   #me;
+  #session;
 
   /** @type {Draft[]} */
   drafts = [];
@@ -58,17 +61,21 @@ export class Room extends EventTarget {
   /**
    * @param {string} name
    * @param {import('/parley.js').Client} client
+   * @param {import('./session.js').Session} session
    */
-  constructor(name, client) {
+  constructor(name, client, session) {
     super();
     this.name = name;
+    this.#session = session;
+    this.past = session.may('history', name);
     this.#me = () => client.user ?? '';
     this.read = store.read(name);
     this.timeline = new Timeline((query) => this.#handle.history(query), () => {
       this.#settle();
       this.#changed('log');
     });
-    this.#handle = client.room(name, { last: FIRST, presence: true });
+    this.timeline.atStart = !this.past;
+    this.#handle = client.room(name, { last: this.past ? FIRST : undefined, presence: session.may('members', name) });
     addEventListener('pagehide', () => this.#save(), { signal: this.#leaving.signal });
     this.#handle.on('message', (m) => this.#message(m));
     this.#handle.on('gap', (g) => this.timeline.addGap(g));
@@ -135,6 +142,7 @@ export class Room extends EventTarget {
 
   /** Says that we type, now and then; or, with false, that we no longer do. */
   type(yes = true) {
+    if (!this.#session.may('signal', this.name)) return;
     const now = Date.now();
     if (yes ? now - this.#signalled < TYPING / 2 : this.#signalled === 0) return;
     this.#signalled = yes ? now : 0;
@@ -243,7 +251,7 @@ export class Room extends EventTarget {
 
   /** Asks who is there, once for many changes. */
   #ask() {
-    if (this.#asked) return;
+    if (this.#asked || !this.#session.may('members', this.name)) return;
     this.#asked = true;
     setTimeout(async () => {
       try {

@@ -48,6 +48,10 @@ export class Sidebar extends HTMLElement {
       this.#error.textContent = 'A room’s name has letters, digits, - and _, in parts with single dots between.';
       return;
     }
+    if (!this.#chat.session.may('join', name)) {
+      this.#error.textContent = `You may not join ${name}.`;
+      return;
+    }
     this.#box.value = '';
     location.hash = encodeURIComponent(name);
   }
@@ -82,7 +86,7 @@ export class Sidebar extends HTMLElement {
     const here = this.#chat.room === room;
     const next = here ? this.#chat.neighbour(1) : null;
     this.#chat.leave(room.name);
-    if (here) location.hash = encodeURIComponent(next && next !== room.name ? next : 'lobby');
+    if (here) location.hash = encodeURIComponent(next && next !== room.name ? next : this.#chat.session.home);
   }
 }
 

@@ -1,4 +1,4 @@
-// What the browser remembers: a name, a token, the theme, the rooms and how far each was read. Where
+// What the browser remembers: a name, the theme, the rooms and how far each was read. Where
 // storage is off, everything works and nothing is remembered.
 
 /** @param {string} key */
@@ -30,9 +30,6 @@ export const store = {
   /** Of a guest: what the server called us, so that a reload is not somebody else. */
   get guest() { return get('guest'); },
   set guest(v) { set('guest', v); },
-
-  get token() { return get('token'); },
-  set token(v) { set('token', v); },
 
   get theme() { return get('theme'); },
   set theme(v) { set('theme', v); },

