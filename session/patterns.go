@@ -61,6 +61,16 @@ func (s *Session) joinPattern(j *room.Joining, joined func(enc wire.Encoding, ds
 	j.Many, j.JoinedMany = shown(s.principal(), j.Room), joined
 }
 
+// ListenMany is Listen for a join of a pattern: joined is given the cursor that it begins at.
+func (s *Session) ListenMany(ctx context.Context, op *wire.Op, joined func(dst []byte, at parley.Position) []byte) error {
+	if err := s.gate(op); err != nil {
+		return err
+	}
+	j := room.Joining{Room: op.Room, Start: op.Start, Echo: true}
+	s.joinPattern(&j, func(_ wire.Encoding, dst []byte, at parley.Position) []byte { return joined(dst, at) })
+	return s.enter(ctx, j)
+}
+
 // fits says whether a member may stay and is shown what it may see; s.mu is held.
 func (s *Session) fits(m *room.Member) (stays, fits bool) {
 	if !s.mayStay(m.Room(), m.Watches()) {

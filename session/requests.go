@@ -99,22 +99,19 @@ func (s *Server) rooms(ctx context.Context, who *auth.Principal, op *wire.Op) (l
 }
 
 // Listen makes the session a member of a room for a client that sends nothing more: a join whose
-// answer is the transport's. joined, as room.Joining has it, appends that: seq is a room's, at a
-// pattern's. Where the join asks for presence, who is there follows it as a presence frame.
-func (s *Session) Listen(ctx context.Context, op *wire.Op, joined func(dst []byte, seq uint64, at parley.Position) []byte) error {
+// answer is the transport's. joined, as room.Joining has it, appends that. Where the join asks for
+// presence, who is there follows it as a presence frame.
+func (s *Session) Listen(ctx context.Context, op *wire.Op, joined func(dst []byte, seq uint64) []byte) error {
 	if err := s.gate(op); err != nil {
 		return err
 	}
 	j := room.Joining{
 		Room: op.Room, Start: op.Start, Echo: true,
-		Joined: func(_ wire.Encoding, dst []byte, seq uint64) []byte { return joined(dst, seq, nil) },
-	}
-	if parley.IsPattern(op.Room) {
-		s.joinPattern(&j, func(_ wire.Encoding, dst []byte, at parley.Position) []byte { return joined(dst, 0, at) })
+		Joined: func(_ wire.Encoding, dst []byte, seq uint64) []byte { return joined(dst, seq) },
 	}
 	if op.Presence {
 		j.Present = func(enc wire.Encoding, dst []byte, seq uint64, users []string, count int) []byte {
-			return enc.Presence(joined(dst, seq, nil), op.Room, wire.Presence{Members: users, Count: count})
+			return enc.Presence(joined(dst, seq), op.Room, wire.Presence{Members: users, Count: count})
 		}
 	}
 	return s.enter(ctx, j)

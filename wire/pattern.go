@@ -178,8 +178,12 @@ func (e WS) Cursor(dst []byte, pattern string, at parley.Position) []byte {
 	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Cursor(dst, pattern, at) })
 }
 
-// Cursor appends nothing: the ids of a stream say where it is.
-func (SSE) Cursor(dst []byte, _ string, _ parley.Position) []byte { return dst }
+// Cursor appends an id without an event, which clients keep. The comment in front says whose it is: a stream of
+// several rooms has ids of its own, as has its every message.
+func (SSE) Cursor(dst []byte, pattern string, at parley.Position) []byte {
+	dst = append(append(append(dst, ':'), pattern...), "\nid: "...)
+	return append(at.Append(dst), "\n\n"...)
+}
 
 func (a textAnswers) JoinedMany(dst, ref []byte, pattern string, _ parley.Position) []byte {
 	return a.Joined(dst, ref, pattern, 0)
