@@ -1077,7 +1077,7 @@ class Core {
 
   close() { this.#close(new ParleyError('closed', 'the client is closed')); }
 
-  /** @param {string} name @param {RoomOptions} options */
+  /** @param {string} name @param {RoomOptions} options @returns {Room} */
   room(name, options) {
     const room = String(name).normalize('NFC');
     const known = this.#rooms.get(room);
@@ -1106,6 +1106,7 @@ class Core {
    * have rooms in common, do not share a connection.
    * @param {string} name
    * @param {RoomOptions} options
+   * @returns {Room}
    */
   #pattern(name, options) {
     const known = this.#patterns.get(name);
@@ -1141,7 +1142,7 @@ class Core {
     }
   }
 
-  /** Whether a message is this client's own. An id can be copied by anyone, so the sender counts too. @param {Message} m */
+  /** Whether a message is this client's own. An id can be copied by anyone, so the sender counts too. @param {Message} m @returns {boolean} */
   wrote(m) {
     if (this.#parent) return this.#parent.wrote(m);
     return this.#users.has(m.from) && (m.id.startsWith(this.#prefix) || this.#ownIds.has(m.id));
