@@ -46,16 +46,13 @@ var attacks = map[string]func(*Attacker, context.Context) error{
 	"requests":     (*Attacker).requests,
 }
 
-// Serve attacks until ctx ends. Its start line goes to out, and at the end what it did.
+// Serve attacks until ctx ends. Its start line goes to out when it has begun, and at the end what it did.
 func (a *Attacker) Serve(ctx context.Context, out io.Writer) error {
 	attack, is := attacks[a.Kind]
 	if !is {
 		return fmt.Errorf("no attack %q", a.Kind)
 	}
 	if err := stepBack(); err != nil {
-		return err
-	}
-	if _, err := fmt.Fprintf(out, "tcp  %s\n", a.TCP); err != nil {
 		return err
 	}
 	began := time.Now()
@@ -74,8 +71,14 @@ func (a *Attacker) Serve(ctx context.Context, out io.Writer) error {
 			}
 		})
 	}
+	for a.did.Load() == 0 && sleep(ctx, time.Millisecond) == nil { //nolint:revive // until it has done something
+	}
+	_, err := fmt.Fprintf(out, "tcp  %s\n", a.TCP)
 	wg.Wait()
-	_, err := fmt.Fprintf(out, attackerSays+"%d in %.3f\n", a.did.Load(), time.Since(began).Seconds())
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, attackerSays+"%d in %.3f\n", a.did.Load(), time.Since(began).Seconds())
 	return err
 }
 

@@ -19,6 +19,7 @@ type reading struct {
 	since  time.Time
 	limit  int
 	noEcho bool
+	reader string
 	joined func(seq uint64)
 
 	cursor   string
@@ -53,6 +54,11 @@ func Ago(d time.Duration) ReadOption {
 
 // NoEcho leaves out the messages that this client has sent itself. For [Room.Messages].
 func NoEcho() ReadOption { return func(r *reading) { r.noEcho = true } }
+
+// AsReader goes on where the durable reader of that name is, which the server remembers: see
+// [Room.Done]. One that has never been anywhere begins where the other options say, or with what is
+// sent from now on. For [Room.Messages].
+func AsReader(name string) ReadOption { return func(r *reading) { r.reader = name } }
 
 // OnJoined has f called each time the room has been joined, with the seq of its newest message
 // then, by the goroutine that iterates. What is sent to the room from the first call on is not
@@ -89,7 +95,7 @@ func (r *reading) page() error {
 	switch {
 	case r.after != nil && r.before != nil:
 		return parley.Errorf(parley.BadRequest, "either Before or After")
-	case r.last != 0 || !r.since.IsZero() || r.noEcho || r.joined != nil || r.presence != nil || r.signal != nil:
+	case r.last != 0 || !r.since.IsZero() || r.noEcho || r.reader != "" || r.joined != nil || r.presence != nil || r.signal != nil:
 		return parley.Errorf(parley.BadRequest, "History takes Before, After and Limit")
 	case r.limit < 0 || r.limit > parley.MaxPage:
 		return parley.Errorf(parley.BadRequest, "Limit is from 1 to %d", parley.MaxPage)

@@ -24,6 +24,7 @@ type subscription struct {
 	client *Client
 	room   string
 	noEcho bool
+	reader string
 	joined func(seq uint64)
 
 	onPresence func(Presence)
@@ -74,6 +75,7 @@ func newSubscription(c *Client, room string, r *reading) *subscription {
 		client: c,
 		room:   room,
 		noEcho: r.noEcho,
+		reader: r.reader,
 		joined: r.joined,
 
 		onPresence: r.presence,
@@ -189,7 +191,7 @@ func (sub *subscription) rejoin(ctx context.Context) error {
 		sub.lost(s)
 		return nil
 	}
-	s.ask(wire.Op{Kind: wire.Join, Room: sub.room, Start: start, Presence: sub.onPresence != nil}, joinAnswer{sub, s})
+	s.ask(wire.Op{Kind: wire.Join, Room: sub.room, Start: start, Reader: sub.reader, Presence: sub.onPresence != nil}, joinAnswer{sub, s})
 	return nil
 }
 
@@ -232,7 +234,7 @@ func (a joinAnswer) answer(f *wire.Frame) {
 	if sub.onPresence != nil {
 		sub.aside.present(f)
 	}
-	if !sub.placed && !sub.start.Replays() {
+	if !sub.placed && !sub.start.Replays() && sub.reader == "" {
 		sub.cursor, sub.placed = f.Seq, true // live: from here on nothing may be missed
 	}
 	sub.notify()

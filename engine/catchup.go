@@ -102,7 +102,7 @@ func (f *follower) absorb(page []*parley.Message, more bool, mark uint64) bool {
 // partition belongs to one of its rooms, so it asks the log only where the copies have left a hole
 // or, by the clock, have not come since the last look.
 func (e *Engine) safetyCheck(byClock bool) {
-	for _, p := range e.parts {
+	for _, p := range e.parts[:e.cfg.Partitions] {
 		tailed, mark := p.tailed.Load(), e.mark.at(p)
 		upTo := tailed
 		late := byClock && tailed < p.lastMark

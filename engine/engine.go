@@ -22,7 +22,7 @@ type Engine struct {
 	cfg      Config
 	log      *slog.Logger
 	disk     *disk
-	parts    []*partition
+	parts    []*partition // those of the rooms, then as many of journals
 	mark     *watermark
 	rooms    *followers
 	many     manyFollowers
@@ -79,7 +79,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 func newEngine(c Config, d *disk) *Engine {
 	e := &Engine{
 		cfg: c, log: c.Logger, disk: d,
-		mark:        newWatermark(c.Partitions),
+		mark:        newWatermark(2 * c.Partitions),
 		rooms:       newFollowers(),
 		inflight:    semaphore.NewWeighted(int64(c.MaxInflight)),
 		catchers:    semaphore.NewWeighted(catchUpsAtOnce),
@@ -90,6 +90,9 @@ func newEngine(c Config, d *disk) *Engine {
 	}
 	for i := range c.Partitions {
 		e.parts = append(e.parts, newPartition(i))
+	}
+	for i := range c.Partitions {
+		e.parts = append(e.parts, newJournalPartition(i, c.Partitions+i))
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.close = sync.OnceValue(e.shut)

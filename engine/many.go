@@ -78,20 +78,23 @@ func (t *manyFollowers) stopAll() {
 }
 
 // Part implements parley.Log.
-func (e *Engine) Part(room string) int { return partitionOf(room, len(e.parts)) }
+func (e *Engine) Part(room string) int { return partitionOf(room, len(e.roomParts())) }
+
+// roomParts are the partitions that hold rooms: a position has a seq for each.
+func (e *Engine) roomParts() []*partition { return e.parts[:e.cfg.Partitions] }
 
 // FollowMany implements parley.Log.
 func (e *Engine) FollowMany(_ context.Context, match func(string) bool, deliver parley.DeliverMany) (parley.Position, func(), error) {
 	if e.ctx.Err() != nil {
 		return nil, nil, errClosed
 	}
-	f := &manyFollower{match: match, deliver: deliver, parts: make([]manyPart, len(e.parts))}
-	at := make(parley.Position, len(e.parts))
+	f := &manyFollower{match: match, deliver: deliver, parts: make([]manyPart, e.cfg.Partitions)}
+	at := make(parley.Position, e.cfg.Partitions)
 	f.turn.Lock()
 	defer f.turn.Unlock()
 	e.many.add(f)
 	// As in Follow: a release that does not know f yet has begun with a mark no higher than this.
-	for i, p := range e.parts {
+	for i, p := range e.roomParts() {
 		at[i] = e.mark.at(p)
 		f.parts[i].seen = at[i]
 	}
@@ -221,7 +224,7 @@ func (t *manyRoutes) refresh(e *Engine) {
 	t.all, t.version = e.many.list()
 	t.by = make(map[string]manyRoute)
 	if t.whole == nil {
-		t.whole, t.lull = make([]uint64, len(e.parts)), make([]uint64, len(e.parts))
+		t.whole, t.lull = make([]uint64, e.cfg.Partitions), make([]uint64, e.cfg.Partitions)
 	}
 }
 

@@ -26,13 +26,13 @@ type partPage struct {
 // ReadMany implements parley.Log. Each partition has its share of the page; what they give is put
 // together by time.
 func (e *Engine) ReadMany(ctx context.Context, match func(string) bool, after parley.Position, limit int) (parley.ManyPage, error) {
-	if len(after) != len(e.parts) {
+	if len(after) != e.cfg.Partitions {
 		return parley.ManyPage{}, parley.Errorf(parley.BadRequest, "a cursor is one that this server gave")
 	}
 	page := parley.ManyPage{Next: slices.Clone(after)}
-	pages := make([]partPage, len(e.parts))
-	share := max(1, min(limit, parley.MaxPage)/len(e.parts))
-	for i, p := range e.parts {
+	pages := make([]partPage, e.cfg.Partitions)
+	share := max(1, min(limit, parley.MaxPage)/e.cfg.Partitions)
+	for i, p := range e.roomParts() {
 		bound := p.told.Load()
 		if after[i] >= bound {
 			continue
@@ -208,8 +208,8 @@ func (e *Engine) mayBeTrimmedIn(ctx context.Context, p *partition, bare []*parle
 // SinceMany implements parley.Log.
 func (e *Engine) SinceMany(ctx context.Context, t time.Time) (parley.Position, error) {
 	from := sinceFrom(t)
-	at := make(parley.Position, len(e.parts))
-	for i, p := range e.parts {
+	at := make(parley.Position, e.cfg.Partitions)
+	for i, p := range e.roomParts() {
 		bound := p.told.Load()
 		if bound == 0 || from.Before(time.Unix(0, 0)) {
 			continue

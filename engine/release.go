@@ -18,7 +18,11 @@ func (e *Engine) runRelease() {
 		}
 		for _, p := range e.parts {
 			mark := e.mark.at(p)
-			r.releaseLive(p, mark)
+			if p.quiet {
+				p.tailed.Store(mark)
+			} else {
+				r.releaseLive(p, mark)
+			}
 			p.told.Store(mark)
 			r.releaseAcked(p, mark)
 		}
@@ -116,7 +120,7 @@ func (r *releaser) releaseAcked(p *partition, mark uint64) {
 		if a.duplicate {
 			r.counts.duplicates.Add(1)
 			r.lookAfter(s.place, a.seq, tailed)
-		} else {
+		} else if !p.quiet {
 			r.counts.appended.Add(1)
 		}
 		if a.seq <= tailed {

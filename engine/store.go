@@ -146,6 +146,9 @@ func (s *store) subscribe(parts []*partition, acked func(token string, data []by
 		if err != nil {
 			break
 		}
+		if p.quiet {
+			continue
+		}
 		if sub, err = s.tail.Subscribe(p.livePrefix+"*", func(m *nats.Msg) { live(p, m) }); err == nil {
 			err = sub.SetPendingLimits(-1, -1)
 		}

@@ -15,11 +15,14 @@ func (r *Room) deliver(batch []*parley.Message) {
 	now := time.Now()
 	r.mu.Lock()
 	r.ring.append(batch, int(r.hub.strandLimit.Load()), now)
-	shards := r.shards
+	shards, attendants := r.shards, r.attendants
 	r.mu.Unlock()
 	r.hub.stats.messages.Add(int64(len(batch)))
 	for _, s := range shards {
 		r.hub.flushers.add(s)
+	}
+	for _, grew := range attendants {
+		(*grew)()
 	}
 }
 

@@ -164,6 +164,20 @@ func (h *Hub) Join(ctx context.Context, o *Outlet, j Joining) (*Member, error) {
 	return m, nil
 }
 
+// Begin works out the position that a start means now: behind the newest message where it is live.
+func (h *Hub) Begin(ctx context.Context, room string, s wire.Start) (after uint64, err error) {
+	r, err := h.acquire(ctx, room)
+	if err != nil {
+		return 0, err
+	}
+	defer h.release(r)
+	if !s.Replays() {
+		return r.lastSeq(), nil
+	}
+	after, _, err = h.startOf(ctx, r, s)
+	return after, err
+}
+
 // startOf works out the position a member starts behind, and whether what is not there behind it
 // is no gap: it was worked out to replay what is left, rather than asked for.
 func (h *Hub) startOf(ctx context.Context, r *Room, s wire.Start) (after uint64, exact bool, err error) {
@@ -197,6 +211,30 @@ func (h *Hub) Watch(ctx context.Context, room string) (*Watch, error) {
 
 // Close ends the watch. It may be called more than once.
 func (w *Watch) Close() { w.once.Do(func() { w.room.hub.release(w.room) }) }
+
+// Attend keeps a room active and has grew called after each time it has grown, until leave, which
+// waits for no call under way. grew must not block. last is the room's newest message.
+func (h *Hub) Attend(ctx context.Context, room string, grew func()) (last uint64, leave func(), err error) {
+	r, err := h.acquire(ctx, room)
+	if err != nil {
+		return 0, nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.attendants = append(r.attendants[:len(r.attendants):len(r.attendants)], &grew)
+	return r.ring.last, sync.OnceFunc(func() {
+		r.mu.Lock()
+		rest := make([]*func(), 0, len(r.attendants))
+		for _, other := range r.attendants {
+			if other != &grew {
+				rest = append(rest, other)
+			}
+		}
+		r.attendants = rest
+		r.mu.Unlock()
+		h.release(r)
+	}), nil
+}
 
 // Members lists at most limit of a room's users, each once however many sessions it has there, and
 // counts all of them.

@@ -34,6 +34,8 @@ type Room struct {
 	shards []*shard
 	count  int // members
 
+	attendants []*func() // copied on change
+
 	present  map[string]int // the users who are here, with how many sessions each
 	presence *presence      // nil until a member asks for it
 	signals  *signals       // nil until a member signals

@@ -76,6 +76,17 @@ var (
 	foreign     = counter("connections_foreign_total", "Handshakes refused for the site they came from.", "transport")
 	dead        = counter("connections_dead_total", "Connections cut that gave no sign of life.", "transport")
 
+	jobsCopied  = counter("jobs_copied_total", "Messages that became jobs, once for each group.")
+	jobsGiven   = counter("jobs_given_total", "Jobs given to workers.")
+	jobsSettled = counter("jobs_settled_total", "What workers said of them.", "as")
+	jobsLost    = counter("jobs_lost_total", "Tries that ended with their worker's connection or deadline.")
+	jobsDead    = counter("jobs_dead_total", "Dead letters.")
+	jobsExpired = counter("jobs_expired_total", "Jobs that nobody took in time.")
+	jobsMissed  = counter("jobs_missed_total", "Times that a room did not keep its messages until they were copied.")
+	groupLives  = counter("groups_reloaded_total", "Times a group read its journals again after a failure.")
+	groupsOpen  = gauge("groups", "Groups of workers.")
+	readersOpen = gauge("readers_active", "Durable readers that sessions use now.")
+
 	limited = counter("limited_total", "Times a limit was met, by which.", "limit")
 
 	handshakes        = counter("tls_handshakes_total", "TLS handshakes done.", "port")
@@ -98,6 +109,7 @@ func (g gatherer) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(m.desc, m.kind, value, labels...)
 	}
 	g.collectLog(set)
+	g.collectWork(set)
 	h := g.hub.Stats()
 	set(activeRooms, float64(h.Rooms))
 	set(roomGaps, float64(h.Gaps))
@@ -172,4 +184,21 @@ func (g gatherer) collectLog(set func(metric, float64, ...string)) {
 		ok = 0
 	}
 	set(writable, ok)
+}
+
+// collectWork reads the books of readers and workers.
+func (g gatherer) collectWork(set func(metric, float64, ...string)) {
+	w := g.sessions.Work.Stats()
+	set(jobsCopied, float64(w.Copied))
+	set(jobsGiven, float64(w.Given))
+	set(jobsSettled, float64(w.Done), "done")
+	set(jobsSettled, float64(w.Retried), "retry")
+	set(jobsSettled, float64(w.Failed), "fail")
+	set(jobsLost, float64(w.Lost))
+	set(jobsDead, float64(w.Dead))
+	set(jobsExpired, float64(w.Expired))
+	set(jobsMissed, float64(w.Missed))
+	set(groupLives, float64(w.Reloads))
+	set(groupsOpen, float64(w.Groups))
+	set(readersOpen, float64(w.Readers))
 }

@@ -11,12 +11,14 @@ import (
 	"syscall"
 	"time"
 
+	"parley/ask"
 	"parley/audit"
 	"parley/auth"
 	"parley/engine"
 	"parley/quota"
 	"parley/room"
 	"parley/session"
+	"parley/work"
 )
 
 // Addresses are where a server that is ready can be reached.
@@ -82,6 +84,9 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	})
 	stopHub := running(func(ctx context.Context) { _ = hub.Run(ctx) })
 	defer stopHub()
+	books := work.New(work.Config{Log: log, Journals: log, Rooms: hub, Logger: logger})
+	stopBooks := running(func(ctx context.Context) { _ = books.Run(ctx) })
+	defer stopBooks()
 
 	c.Limits.Dedupe = min(c.Dedupe, c.Retain.Age)
 	limits, err := quota.New(c.Limits)
@@ -90,7 +95,7 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	}
 	stopCounting := running(func(ctx context.Context) { _ = limits.Run(ctx, hub.Names) })
 	defer stopCounting()
-	sessions := &session.Server{Log: log, Hub: hub, Quota: limits, Logger: logger, Auth: authority, Audit: o.Audit}
+	sessions := &session.Server{Log: log, Hub: hub, Work: books, Desk: ask.New(), Quota: limits, Logger: logger, Auth: authority, Audit: o.Audit}
 	stopFollowing, err := follow(sessions, c.Retain.Age)
 	if err != nil {
 		return err

@@ -27,6 +27,15 @@ var rights = map[wire.Kind]func(op *wire.Op) auth.Right{
 	wire.Members:   takes(auth.Members),
 	wire.Signal:    takes(auth.Signal),
 	wire.Revoke:    takes(auth.Admin),
+	wire.Take:      takes(auth.Work),
+	wire.Stop:      none,
+	wire.Done:      finishing,
+	wire.Retry:     takes(auth.Work),
+	wire.Fail:      takes(auth.Work),
+	wire.Busy:      takes(auth.Work),
+	wire.Ask:       takes(auth.Ask),
+	wire.Serve:     takes(auth.Work),
+	wire.Answer:    takes(auth.Work),
 }
 
 func none(*wire.Op) auth.Right { return 0 }
@@ -39,7 +48,7 @@ func takes(r auth.Right) func(*wire.Op) auth.Right {
 // to be shown who is there.
 func joining(op *wire.Op) auth.Right {
 	r := auth.Join
-	if op.Start.Replays() {
+	if op.Start.Replays() || op.Reader != "" {
 		r |= auth.History
 	}
 	if op.Presence {

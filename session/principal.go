@@ -186,6 +186,7 @@ func (s *Session) expel() {
 			kept = append(kept, m)
 		} else {
 			gone = append(gone, m.Room())
+			s.unread(m.Room())
 		}
 		if !fits {
 			m.Leave()
@@ -195,7 +196,12 @@ func (s *Session) expel() {
 		}
 	}
 	s.members = kept
+	banned := s.banWork()
 	s.mu.Unlock()
+	for _, b := range banned {
+		b.end()
+		s.Refuse(nil, parley.Errorf(parley.Denied, "you may not work in %s any more", b.room))
+	}
 	for _, name := range gone {
 		s.left(name, parley.Errorf(parley.Denied, "you may not be in %s any more", name))
 	}

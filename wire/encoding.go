@@ -1,6 +1,10 @@
 package wire
 
-import "parley"
+import (
+	"time"
+
+	"parley"
+)
 
 // Encoding is how frames look to one kind of client. Every method appends one whole frame to dst
 // and returns it, its terminator included. Encodings are comparable values without state.
@@ -28,6 +32,19 @@ type Encoding interface {
 	Members(dst, ref []byte, room string, users []string, count int) []byte
 	Rooms(dst, ref []byte, rooms []RoomEntry, more bool) []byte
 	Pong(dst, ref []byte) []byte
+
+	// What a worker is given, and the answers to its operations beside Ack.
+	Job(dst []byte, j *parley.Job) []byte
+	Taking(dst, ref []byte, room, group string) []byte
+	Stopped(dst, ref []byte, room, group string) []byte
+	Busy(dst, ref []byte, room, job string, deadline time.Duration) []byte
+
+	// What is asked and answered, and the answers to serve and ask.
+	Serving(dst, ref []byte, room string) []byte
+	Question(dst []byte, q *parley.Question) []byte
+	OneAnswer(dst, ref []byte, room string, a *parley.Answer) []byte
+	Answered(dst, ref []byte, room string, count int) []byte
+
 	Revoked(dst, ref []byte) []byte
 	Error(dst, ref []byte, e *parley.Error) []byte
 }

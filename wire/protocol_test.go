@@ -24,11 +24,14 @@ func TestProtocolPage(t *testing.T) {
 	ops := map[wire.Kind]bool{
 		wire.Hello: false, wire.Join: false, wire.Leave: false, wire.Send: false, wire.History: false,
 		wire.Members: false, wire.ListRooms: false, wire.Ping: false, wire.Signal: false,
+		wire.Take: false, wire.Stop: false, wire.Done: false, wire.Retry: false, wire.Fail: false, wire.Busy: false,
+		wire.Ask: false, wire.Serve: false, wire.Answer: false,
 	}
 	frames := map[string]bool{
 		"welcome": false, "joined": false, "left": false, "ack": false, "page": false, "members": false,
 		"rooms": false, "pong": false, "message": false, "gap": false, "error": false,
-		"presence": false, "signal": false, "cursor": false,
+		"presence": false, "signal": false, "cursor": false, "taking": false, "stopped": false, "busy": false, "job": false,
+		"serving": false, "question": false, "answer": false, "answered": false,
 	}
 	quoted := regexp.MustCompile(`'(\{"op".*?\})'`)
 	for i, line := range strings.Split(string(page), "\n") {
@@ -127,6 +130,27 @@ func rewrite(t *testing.T, n int, f *wire.Frame) []byte {
 		return enc.Signal(nil, f.Room, f.From, f.Body)
 	case "rooms":
 		return enc.Rooms(nil, f.Ref, f.Rooms, f.More)
+	case "serving":
+		return enc.Serving(nil, f.Ref, f.Room)
+	case "question":
+		m := mustDecode(t, n, &f.Entry)
+		return enc.Question(nil, &parley.Question{
+			Room: f.Room, ID: f.Question, From: f.From, Type: m.Type, Body: m.Body,
+			Timeout: time.Duration(f.TimeoutMS) * time.Millisecond,
+		})
+	case "answer":
+		m := mustDecode(t, n, &f.Entry)
+		return enc.OneAnswer(nil, f.Ref, f.Room, &parley.Answer{From: f.From, Type: m.Type, Body: m.Body})
+	case "answered":
+		return enc.Answered(nil, f.Ref, f.Room, f.Count)
+	case "taking":
+		return enc.Taking(nil, f.Ref, f.Room, f.Group)
+	case "stopped":
+		return enc.Stopped(nil, f.Ref, f.Room, f.Group)
+	case "busy":
+		return enc.Busy(nil, f.Ref, f.Room, f.Job, time.Duration(f.DeadlineMS)*time.Millisecond)
+	case "job":
+		return enc.Job(nil, mustDecodeJob(t, n, f))
 	case "pong":
 		return enc.Pong(nil, f.Ref)
 	case "revoked":
@@ -140,6 +164,15 @@ func rewrite(t *testing.T, n int, f *wire.Frame) []byte {
 	}
 	t.Errorf("line %d: a server sends no %q", n, f.Op)
 	return nil
+}
+
+func mustDecodeJob(t *testing.T, n int, f *wire.Frame) *parley.Job {
+	t.Helper()
+	j, err := f.DecodeJob()
+	if err != nil {
+		t.Fatalf("line %d: %v", n, err)
+	}
+	return j
 }
 
 func mustDecode(t *testing.T, n int, e *wire.Entry) *parley.Message {

@@ -56,7 +56,7 @@ type server struct {
 	tcp, http string
 	flags     []string
 	process   *exec.Cmd
-	log       *bytes.Buffer
+	log       *transcript
 }
 
 // newServer starts a server, after a browser was found: there is nothing to build without one.
@@ -93,7 +93,7 @@ func (s *server) start() {
 	args := append([]string{"serve", "--data", filepath.Join(s.dir, "data"), "--tcp", s.tcp, "--http", s.http}, s.flags...)
 	s.process = exec.Command(s.path, args...)
 	s.process.Dir = s.dir
-	s.log = &bytes.Buffer{}
+	s.log = new(transcript)
 	s.process.Stderr = s.log
 	if err := s.process.Start(); err != nil {
 		s.t.Fatal(err)
@@ -112,6 +112,24 @@ func (s *server) start() {
 	}
 	s.kill()
 	s.t.Fatalf("the server is not ready within %v\n%s", patience, s.log)
+}
+
+// transcript is what a server has said, to be read while it goes on.
+type transcript struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (tr *transcript) Write(p []byte) (int, error) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	return tr.text.Write(p)
+}
+
+func (tr *transcript) String() string {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	return tr.text.String()
 }
 
 // kill ends the server as a crash would.

@@ -36,6 +36,8 @@ var floors = map[string]int{
 	"client":            2,
 	"quota":             2,
 	"room":              2,
+	"ask":               1,
+	"work":              2,
 	"session":           3,
 	"transport/sock":    3,
 	"transport/http":    4,

@@ -33,6 +33,11 @@ type Memory struct {
 	failed  *parley.Error
 	rooms   map[string]*memoryRoom
 	many    []*manyFollower // copied on change
+
+	journals map[string][]parley.Record
+	record   uint64 // seq of the newest record of all journals
+	recorded uint64 // that is durable
+
 	ids     map[idKey]idEntry
 	waiting []event // behind the watermark
 	queue   []event // durable or failed, to be told
@@ -63,7 +68,8 @@ type idEntry struct {
 
 // event is what has to be told: a message to its room, a receipt to its sender.
 type event struct {
-	message *parley.Message // nil for a duplicate
+	message *parley.Message // nil for a duplicate, and a journal's record
+	record  bool
 	receipt parley.Receipt
 	done    func(parley.Receipt, error)
 	err     error
@@ -79,7 +85,7 @@ func New(o Options) *Memory {
 	if o.Dedupe == 0 {
 		o.Dedupe = 10 * time.Minute
 	}
-	m := &Memory{opts: o, rooms: make(map[string]*memoryRoom), ids: make(map[idKey]idEntry)}
+	m := &Memory{opts: o, rooms: make(map[string]*memoryRoom), journals: make(map[string][]parley.Record), ids: make(map[idKey]idEntry)}
 	if o.MaxInflight > 0 {
 		m.inflight = make(chan struct{}, o.MaxInflight)
 	}
@@ -108,7 +114,7 @@ func (l *Memory) Fail(cause error) {
 	l.failed = parley.Errorf(parley.Unavailable, "the disk has failed: the message was not stored").Because(cause)
 	unknown := parley.Errorf(parley.Unavailable, "the outcome is unknown: the message may or may not have been stored").Because(cause)
 	for _, ev := range l.waiting {
-		l.queue = append(l.queue, event{done: ev.done, err: unknown})
+		l.queue = append(l.queue, event{record: ev.record, done: ev.done, err: unknown})
 	}
 	l.waiting = nil
 	l.tell()
@@ -148,6 +154,7 @@ func (l *Memory) store(d parley.Draft, done func(parley.Receipt, error)) event {
 	m := &parley.Message{
 		Room: d.Room, Seq: l.seq, ID: d.ID, From: d.From, Type: d.Type, Session: d.Session,
 		At: now.UTC().Truncate(time.Millisecond), Body: slices.Clone(d.Body),
+		Key: d.Key, Priority: d.Priority, Expires: d.Expires,
 	}
 	if n := len(r.messages); n > 0 {
 		m.Prev = r.messages[n-1].Seq
@@ -189,7 +196,7 @@ func (l *Memory) settle() {
 	if l.held > 0 || l.failed != nil {
 		return
 	}
-	l.durable = l.seq
+	l.durable, l.recorded = l.seq, l.record
 	l.queue = append(l.queue, l.waiting...)
 	l.waiting = nil
 	l.tell()
@@ -234,7 +241,9 @@ func (l *Memory) tellAll(batch []event) {
 	}
 	l.tellMany(batch)
 	for _, ev := range batch {
-		l.land()
+		if !ev.record {
+			l.land()
+		}
 		ev.done(ev.receipt, ev.err)
 	}
 }

@@ -36,6 +36,7 @@ func Run(t *testing.T, open func(t *testing.T, s Settings) Harness) {
 	}{
 		{"an unknown room is empty", Settings{}, unknownRoom},
 		{"messages come back as appended, in order, with exact prevs", Settings{}, comeBack},
+		{"what is for workers comes back", Settings{}, forWorkers},
 		{"one sender's appends keep their order", Settings{}, keepOrder},
 		{"an id is stored once per room and sender, only where it may be retried", Settings{}, storedOnce},
 		{"a retry while the first is on its way gets the first seq", Settings{}, retryInFlight},

@@ -25,7 +25,7 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	op, err := s.readSend(w, r, caller)
+	op, err := s.readSend(w, r, caller, wire.Send)
 	if err != nil {
 		return err
 	}
@@ -64,9 +64,10 @@ func (s *Server) caller(r *http.Request) (session.Caller, error) {
 	return s.sessions.Caller(r.Context(), sock.ClientAddr(r), credential, name)
 }
 
-// readSend makes a send of a request. What needs no body is checked before that is read.
-func (s *Server) readSend(w http.ResponseWriter, r *http.Request, caller session.Caller) (*wire.Op, error) {
-	op := &wire.Op{Kind: wire.Send}
+// readSend makes a send of a request, or another kind of operation that has a body. What needs no body
+// is checked before that is read.
+func (s *Server) readSend(w http.ResponseWriter, r *http.Request, caller session.Caller, kind wire.Kind) (*wire.Op, error) {
+	op := &wire.Op{Kind: kind}
 	var err error
 	if op.Room, err = parley.ParseRoom(r.PathValue("room")); err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ import (
 	"parley/quota"
 	"parley/session"
 	"parley/transport/sock"
+	"parley/wire"
 )
 
 // Events answers a request with the events of rooms. An error is returned before anything is
@@ -68,7 +69,9 @@ type Server struct {
 	crossOrigin *http.CrossOriginProtection
 	http        *http.Server
 
-	anyAddress atomic.Bool // it listens on all addresses of the machine
+	anyAddress atomic.Bool     // it listens on all addresses of the machine
+	leaving    context.Context // ends when the server begins to go away
+	leave      context.CancelFunc
 	draining   atomic.Bool
 	refused    atomic.Int64
 	open       atomic.Int64
@@ -82,15 +85,23 @@ var routes = map[string]map[string]func(*Server, http.ResponseWriter, *http.Requ
 	"/rooms/{room}":         {"GET": (*Server).page, "POST": (*Server).send},
 	"/rooms/{room}/members": {"GET": (*Server).members},
 	"/rooms/{room}/events":  {"GET": (*Server).roomEvents},
-	"/events":               {"GET": (*Server).events},
-	"/session":              {"GET": (*Server).whoAmI, "POST": (*Server).signIn, "DELETE": (*Server).signOut},
-	"/login":                {"GET": (*Server).login},
-	"/login/callback":       {"GET": (*Server).loginCallback},
-	"/livez":                {"GET": (*Server).live},
-	"/readyz":               {"GET": (*Server).ready},
-	"/metrics":              {"GET": (*Server).metrics},
-	"/openapi.yaml":         {"GET": (*Server).openAPI},
-	"/asyncapi.yaml":        {"GET": (*Server).asyncAPI},
+	"/rooms/{room}/take":    {"POST": (*Server).take},
+	"/rooms/{room}/ask":     {"POST": (*Server).ask},
+
+	"/rooms/{room}/jobs/{job}/done":  {"POST": settle(wire.Done)},
+	"/rooms/{room}/jobs/{job}/retry": {"POST": settle(wire.Retry)},
+	"/rooms/{room}/jobs/{job}/fail":  {"POST": settle(wire.Fail)},
+	"/rooms/{room}/jobs/{job}/busy":  {"POST": (*Server).busy},
+
+	"/events":         {"GET": (*Server).events},
+	"/session":        {"GET": (*Server).whoAmI, "POST": (*Server).signIn, "DELETE": (*Server).signOut},
+	"/login":          {"GET": (*Server).login},
+	"/login/callback": {"GET": (*Server).loginCallback},
+	"/livez":          {"GET": (*Server).live},
+	"/readyz":         {"GET": (*Server).ready},
+	"/metrics":        {"GET": (*Server).metrics},
+	"/openapi.yaml":   {"GET": (*Server).openAPI},
+	"/asyncapi.yaml":  {"GET": (*Server).asyncAPI},
 }
 
 // NewServer makes a server whose requests are operations of sessions.
@@ -100,6 +111,7 @@ func NewServer(sessions *session.Server, config Config) *Server {
 		sessions: sessions, config: config, logger: config.Logger,
 		crossOrigin: http.NewCrossOriginProtection(),
 	}
+	s.leaving, s.leave = context.WithCancel(context.Background())
 	s.SetNames(config.Hostnames, config.Origins)
 	s.SetProxies(nil)
 	protocols := new(http.Protocols)
@@ -285,7 +297,10 @@ func (s *Server) Serve(l net.Listener) error {
 }
 
 // Retire says that the server goes away: it is not ready any more.
-func (s *Server) Retire() { s.draining.Store(true) }
+func (s *Server) Retire() {
+	s.draining.Store(true)
+	s.leave()
+}
 
 // Drain stops to accept, and answers the requests under way. Those that are not done when ctx ends
 // are cut. Connections that were given away are not its own.
