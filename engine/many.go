@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -14,6 +16,8 @@ import (
 type manyFollower struct {
 	match   func(room string) bool
 	deliver parley.DeliverMany
+	id      uint64      // rises from one to the next; set when it is added
+	gone    atomic.Bool // it has been removed
 
 	// turn is held while deliver runs, as a follower's is.
 	turn    sync.Mutex
@@ -38,13 +42,16 @@ const lullMessages = 4096
 type manyFollowers struct {
 	version atomic.Uint64 // rises with every change; 0 = there has never been one
 
-	mu  sync.Mutex
-	all []*manyFollower // copied on change
+	mu   sync.Mutex
+	last uint64          // id
+	all  []*manyFollower // by id; copied on change
 }
 
 func (t *manyFollowers) add(f *manyFollower) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.last++
+	f.id = t.last
 	t.all = append(t.all[:len(t.all):len(t.all)], f)
 	t.version.Add(1)
 }
@@ -60,6 +67,7 @@ func (t *manyFollowers) remove(f *manyFollower) {
 		}
 	}
 	t.all = rest
+	f.gone.Store(true)
 	t.version.Add(1)
 }
 
@@ -196,61 +204,79 @@ func (f *manyFollower) absorb(part int, page []*parley.Message, upTo uint64) boo
 	return !p.behind
 }
 
-// manyRoutes say which tails take a room's messages, so that a room is matched once and not with
-// every message. Owned by the releaser.
+// manyRoutes say which tails take a room's messages, so that a room is matched once with each tail and not
+// with every message. Owned by the releaser.
 type manyRoutes struct {
 	all     []*manyFollower
 	version uint64
-	by      map[string]manyRoute // by the subject of live copies
+	by      map[string]*manyRoute // by the subject of live copies
 
 	touched []*manyFollower
 	whole   []uint64 // by partition: behind here, copies have come without a hole
 	lull    []uint64 // by partition: up to here all were told
 }
 
+// manyRoute is that of one room.
 type manyRoute struct {
-	room string
-	to   []*manyFollower
+	room    string
+	to      []*manyFollower
+	newest  uint64 // id of the last tail that was matched
+	version uint64 // of the tails that it is of
 }
 
 // maxRoutes bounds the rooms that are remembered; beyond it they are forgotten and matched again.
 const maxRoutes = 1 << 17
 
-// refresh forgets the routes where the tails have changed.
+// refresh learns of the tails that have come and gone.
 func (t *manyRoutes) refresh(e *Engine) {
 	if e.many.version.Load() == t.version {
 		return
 	}
 	t.all, t.version = e.many.list()
-	t.by = make(map[string]manyRoute)
+	if t.by == nil || len(t.all) == 0 {
+		t.by = make(map[string]*manyRoute)
+	}
 	if t.whole == nil {
 		t.whole, t.lull = make([]uint64, e.cfg.Partitions), make([]uint64, e.cfg.Partitions)
 	}
 }
 
+// noRoute is that of a room whose messages no tail takes.
+var noRoute = new(manyRoute)
+
 // find gives the route of a room's live copies.
-func (t *manyRoutes) find(live string) manyRoute {
+func (t *manyRoutes) find(live string) *manyRoute {
 	if len(t.all) == 0 {
-		return manyRoute{}
+		return noRoute
 	}
-	route, ok := t.by[live]
-	if ok {
-		return route
+	route := t.by[live]
+	if route == nil {
+		room, err := roomOf(live)
+		if err != nil {
+			return noRoute
+		}
+		if len(t.by) >= maxRoutes {
+			clear(t.by)
+		}
+		route = &manyRoute{room: room}
+		t.by[live] = route
 	}
-	if len(t.by) >= maxRoutes {
-		clear(t.by)
+	if route.version != t.version {
+		route.update(t.all)
+		route.version = t.version
 	}
-	room, err := roomOf(live)
-	if err == nil {
-		route.room = room
-		for _, f := range t.all {
-			if f.match(room) {
-				route.to = append(route.to, f)
-			}
+	return route
+}
+
+// update drops the tails that are gone, and matches those that have come.
+func (r *manyRoute) update(all []*manyFollower) {
+	r.to = slices.DeleteFunc(r.to, func(f *manyFollower) bool { return f.gone.Load() })
+	first, _ := slices.BinarySearchFunc(all, r.newest+1, func(f *manyFollower, id uint64) int { return cmp.Compare(f.id, id) })
+	for _, f := range all[first:] {
+		if r.newest = f.id; f.match(r.room) {
+			r.to = append(r.to, f)
 		}
 	}
-	t.by[live] = route
-	return route
 }
 
 // add keeps a message for the tails that take it.

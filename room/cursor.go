@@ -141,9 +141,9 @@ func (v *view) position(i uint64) parley.Position {
 	for v.segs[n].first > i {
 		n--
 	}
-	marks := v.segs[n].marks
-	if n == len(v.segs)-1 {
-		marks = v.marks
+	marks := v.marks
+	if n < len(v.segs)-1 {
+		marks = v.segs[n].marks
 	}
 	return behind(v.segs[n].at, marks[:i-v.segs[n].first])
 }
@@ -158,13 +158,13 @@ func behind(at parley.Position, marks []mark) parley.Position {
 }
 
 // unseen finds the next run of messages that the member has not got, and that its session, where that
-// matters, did not send itself.
+// matters, did not send itself. A cursor frame is left out as long as the member may be ahead of it.
 func (c *cursor) unseen(marks []mark, i int, sent bool, own parley.SessionID) (int, int) {
 	if c.skip == nil && !sent {
 		return i, len(marks)
 	}
 	seen := func(mk *mark) bool {
-		return sent && mk.session == own || c.skip != nil && mk.seq > 0 && mk.seq <= c.skip[mk.part]
+		return sent && mk.session == own || c.skip != nil && (mk.seq == 0 || mk.seq <= c.skip[mk.part])
 	}
 	for i < len(marks) && seen(&marks[i]) {
 		i++
@@ -215,6 +215,7 @@ func (o *Outlet) catchUpMany(ctx context.Context, m *Member) error {
 // writeMany writes a page, as far as the socket takes it, and moves the cursor.
 func (m *Member) writeMany(o *Outlet, page parley.ManyPage) {
 	c, enc := m.many, wire.OfMany(o.enc)
+	c.skip = nil // for the ring
 	buf := pages.Get().(*[]byte)
 	defer pages.Put(buf)
 	span := span{buf: (*buf)[:0], marks: make([]mark, 0, len(page.Messages)+1)}
