@@ -35,6 +35,7 @@ type Engine struct {
 	health  health
 	flights singleflight.Group
 	counts  counters
+	grew    atomic.Pointer[func(room string)] // nil: nobody wants to know
 
 	// Kicks hold one wish each: who finds one there need not add another.
 	syncKick, releaseKick, safetyKick, reopenKick chan struct{}

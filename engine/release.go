@@ -93,6 +93,7 @@ func (r *releaser) releaseLive(p *partition, mark uint64) {
 	}
 	clear(r.touched)
 	r.touched = r.touched[:0]
+	r.grown(copies)
 	hole = hole || skip > tailed
 	tailed = max(tailed, skip)
 	r.many.release(r.Engine, p.index, tailed, hole)

@@ -64,6 +64,7 @@ type Hub struct {
 	reads       chan struct{} // laggards reading now
 	strandLimit atomic.Int64  // bytes a strand may keep now
 	stats       counters
+	observer    atomic.Pointer[func(room, user string, here bool, count int)] // nil: none
 
 	ctx    context.Context // ends with Run
 	cancel context.CancelFunc
@@ -234,6 +235,13 @@ func (h *Hub) Attend(ctx context.Context, room string, grew func()) (last uint64
 		r.mu.Unlock()
 		h.release(r)
 	}), nil
+}
+
+// Observe has seen called whenever a user comes into a room or leaves it, with how many are there then,
+// until stop. seen must not block, nor call into this package. There is one observer at a time.
+func (h *Hub) Observe(seen func(room, user string, here bool, count int)) (stop func()) {
+	h.observer.Store(&seen)
+	return func() { h.observer.CompareAndSwap(&seen, nil) }
 }
 
 // Members lists at most limit of a room's users, each once however many sessions it has there, and

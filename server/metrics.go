@@ -11,7 +11,7 @@ import (
 )
 
 // Metrics have no label of a room or user: there is no bound to either, and both are nobody's business
-// on a dashboard.
+// on a dashboard. Hooks are those of the configuration.
 
 // metrics gives what /metrics answers.
 func (d *doors) metrics() http.Handler {
@@ -87,6 +87,17 @@ var (
 	groupsOpen  = gauge("groups", "Groups of workers.")
 	readersOpen = gauge("readers_active", "Durable readers that sessions use now.")
 
+	hooksSent    = counter("hooks_sent_total", "Requests of hooks that were taken.", "hook")
+	hooksFailed  = counter("hooks_failed_total", "Tries that were not taken.", "hook")
+	hooksRetried = counter("hooks_retried_total", "Tries beyond the first.", "hook")
+	hooksDead    = counter("hooks_dead_total", "Dead letters.", "hook")
+	hooksMissed  = counter("hooks_missed_total", "Times that a room did not keep its messages until they were posted.", "hook")
+	hooksDropped = counter("hooks_dropped_total", "News of presence that were not told.", "hook")
+	hooksForgot  = counter("hooks_forgot_total", "Places in rooms that could not be written down.", "hook")
+	hooksBehind  = gauge("hooks_behind", "Rooms with messages that are still to be posted.", "hook")
+	hooksGone    = gauge("hooks_gone", "Whether the receiver has said that it wants nothing any more.", "hook")
+	hooksLag     = gauge("hooks_lag_seconds", "Age of the oldest message that is still to be posted.", "hook")
+
 	limited = counter("limited_total", "Times a limit was met, by which.", "limit")
 
 	handshakes        = counter("tls_handshakes_total", "TLS handshakes done.", "port")
@@ -110,6 +121,7 @@ func (g gatherer) Collect(ch chan<- prometheus.Metric) {
 	}
 	g.collectLog(set)
 	g.collectWork(set)
+	g.collectHooks(set)
 	h := g.hub.Stats()
 	set(activeRooms, float64(h.Rooms))
 	set(roomGaps, float64(h.Gaps))
@@ -201,4 +213,23 @@ func (g gatherer) collectWork(set func(metric, float64, ...string)) {
 	set(groupLives, float64(w.Reloads))
 	set(groupsOpen, float64(w.Groups))
 	set(readersOpen, float64(w.Readers))
+}
+
+func (g gatherer) collectHooks(set func(metric, float64, ...string)) {
+	for _, h := range g.sender.Stats() {
+		set(hooksSent, float64(h.Sent), h.Hook)
+		set(hooksFailed, float64(h.Failed), h.Hook)
+		set(hooksRetried, float64(h.Retried), h.Hook)
+		set(hooksDead, float64(h.Dead), h.Hook)
+		set(hooksMissed, float64(h.Missed), h.Hook)
+		set(hooksDropped, float64(h.Dropped), h.Hook)
+		set(hooksForgot, float64(h.Forgot), h.Hook)
+		set(hooksBehind, float64(h.Behind), h.Hook)
+		gone := 0.0
+		if h.Gone {
+			gone = 1
+		}
+		set(hooksGone, gone, h.Hook)
+		set(hooksLag, h.Lag.Seconds(), h.Hook)
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"parley/audit"
 	"parley/auth"
 	"parley/engine"
+	"parley/hooks"
 	"parley/quota"
 	"parley/room"
 	"parley/session"
@@ -87,6 +88,10 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	books := work.New(work.Config{Log: log, Journals: log, Rooms: hub, Logger: logger})
 	stopBooks := running(func(ctx context.Context) { _ = books.Run(ctx) })
 	defer stopBooks()
+	sender := hooks.New(hooks.Config{Log: log, Journals: log, Work: books, Tail: log, Rooms: hub, Logger: logger})
+	stopSender := running(func(ctx context.Context) { _ = sender.Run(ctx) })
+	defer stopSender()
+	receiver := new(hooks.Receiver)
 
 	c.Limits.Dedupe = min(c.Dedupe, c.Retain.Age)
 	limits, err := quota.New(c.Limits)
@@ -101,12 +106,17 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 		return err
 	}
 	defer stopFollowing()
-	d := &doors{config: &c, sessions: sessions, engine: log, hub: hub, logger: logger}
+	for _, p := range []part{posting(sender), receiving(receiver)} {
+		if err := put(ctx, p, &c); err != nil {
+			return err
+		}
+	}
+	d := &doors{config: &c, sessions: sessions, engine: log, hub: hub, sender: sender, receiver: receiver, logger: logger}
 	d.changes = reloader{config: &c, logger: logger, parts: []part{reopening(o.Audit, logger), logins}}
 	if err := d.open(lines, web); err != nil {
 		return err
 	}
-	d.changes.parts = append(d.changes.parts, limiting(limits), trusting(authority, sessions))
+	d.changes.parts = append(d.changes.parts, limiting(limits), receiving(receiver), posting(sender), trusting(authority, sessions))
 	if at := d.addresses().HTTP; at != c.HTTP && c.HTTP == Default().HTTP {
 		logger.Warn("the usual HTTP port is taken, so another one is used; --http says which", "taken", c.HTTP, "http", at)
 	}

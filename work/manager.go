@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -110,6 +111,7 @@ func (m *Manager) openAll(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list the journals: %w", err)
 	}
+	readers = slices.DeleteFunc(readers, func(journal string) bool { return !counted(journal) })
 	m.known.Store(int64(len(readers)))
 	for _, name := range names {
 		room, group, ok := strings.Cut(name[len(stepsPrefix):], "\x00")

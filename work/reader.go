@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"strings"
 	"sync"
 
 	"parley"
@@ -12,8 +13,17 @@ import (
 // readerPrefix begins the name of a reader's journal.
 const readerPrefix = "reader\x00"
 
-// maxReaders is how many readers a server remembers.
+// maxReaders is how many readers of clients a server remembers.
 const maxReaders = 100_000
+
+// OwnReader begins the names of the server's own readers. No client's has it, and they are not counted:
+// their number follows from the configuration, and nobody else can keep one from being remembered.
+const OwnReader = "$"
+
+// counted says whether a reader, by the journal it has, is among those that are bounded.
+func counted(journal string) bool {
+	return !strings.HasPrefix(journal[strings.LastIndexByte(journal, 0)+1:], OwnReader)
+}
 
 // trimEvery is how many positions a reader's journal gathers before it is trimmed.
 const trimEvery = 256
@@ -144,7 +154,7 @@ func (r *reader) move(ctx context.Context, position uint64, told Told) error {
 		}
 		return nil
 	}
-	if !r.there && !r.writing && r.manager.known.Add(1) > maxReaders {
+	if !r.there && !r.writing && counted(r.journal) && r.manager.known.Add(1) > maxReaders {
 		r.manager.known.Add(-1)
 		r.mu.Unlock()
 		return parley.Errorf(parley.Conflict, "there are too many durable readers: a server has at most %d", maxReaders)
@@ -184,7 +194,7 @@ func (r *reader) wrote(seq, position uint64, waiting []awaited, err error) {
 		r.position, r.there = max(r.position, position), true
 		r.writes++
 	} else {
-		if !r.there {
+		if !r.there && counted(r.journal) {
 			r.manager.known.Add(-1)
 		}
 		r.wanted = r.position // what is asked for again is written again

@@ -112,3 +112,16 @@ func TestAReaderOnADiskThatFails(t *testing.T) {
 	b.refused(parley.Unavailable, <-c)
 	release()
 }
+
+// However many readers clients have, the server's own are remembered.
+func TestOwnReadersAreNotCounted(t *testing.T) {
+	b := newBench(t, logtest.Options{})
+	b.work.Fill()
+	own, others := b.reader(work.OwnReader+"hook.x", 0, false), b.reader("billing", 0, false)
+	defer own.Close()
+	defer others.Close()
+	if at := b.moved(own, 7); at != 7 {
+		t.Errorf("at %d", at)
+	}
+	b.refused(parley.Conflict, b.outcome(func(told work.Told) error { return others.Done(context.Background(), 7, told) }))
+}

@@ -38,6 +38,8 @@ type Memory struct {
 	record   uint64 // seq of the newest record of all journals
 	recorded uint64 // that is durable
 
+	grew func(room string) // nil: nobody wants to know
+
 	ids     map[idKey]idEntry
 	waiting []event // behind the watermark
 	queue   []event // durable or failed, to be told
@@ -233,10 +235,13 @@ func (l *Memory) tellAll(batch []event) {
 	}
 	for room, ms := range byRoom {
 		l.mu.Lock()
-		f := l.rooms[room].follower
+		f, grew := l.rooms[room].follower, l.grew
 		l.mu.Unlock()
 		if f != nil {
 			f.take(ms)
+		}
+		if grew != nil {
+			grew(room)
 		}
 	}
 	l.tellMany(batch)
@@ -288,6 +293,18 @@ func (l *Memory) Follow(_ context.Context, room string, deliver func([]*parley.M
 			r.follower = nil
 		}
 	}, nil
+}
+
+// Grew has told called with a room's name after it has grown, until stop, as the engine's does.
+func (l *Memory) Grew(told func(room string)) (stop func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.grew = told
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.grew = nil
+	}
 }
 
 // shown gives what is left of the room and durable.

@@ -31,6 +31,7 @@ type Config struct {
 	Origins   []string // of other sites' pages that may use it, as ParseOrigins gives them
 
 	Events    Events       // required
+	Hooks     Hooks        // by which others send; nil = none
 	Metrics   http.Handler // /metrics; nil = not there
 	WebSocket http.Handler // /ws; nil = not there. It checks where a request comes from by itself
 	Page      http.Handler // what is nobody else's; nil = nothing
@@ -93,6 +94,8 @@ var routes = map[string]map[string]func(*Server, http.ResponseWriter, *http.Requ
 	"/rooms/{room}/jobs/{job}/fail":  {"POST": settle(wire.Fail)},
 	"/rooms/{room}/jobs/{job}/busy":  {"POST": (*Server).busy},
 
+	hookPath: {"POST": (*Server).hook},
+
 	"/events":         {"GET": (*Server).events},
 	"/session":        {"GET": (*Server).whoAmI, "POST": (*Server).signIn, "DELETE": (*Server).signOut},
 	"/login":          {"GET": (*Server).login},
@@ -135,7 +138,11 @@ func NewServer(sessions *session.Server, config Config) *Server {
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	for path, methods := range routes {
-		mux.Handle(path, s.route(methods))
+		check := s.checkSite
+		if path == hookPath {
+			check = anySite
+		}
+		mux.Handle(path, s.route(methods, check))
 	}
 	if s.config.Page != nil {
 		mux.Handle("/", s.config.Page)
@@ -232,8 +239,8 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) error {
 	return checkPath(r)
 }
 
-// route finds the method's handler.
-func (s *Server) route(methods map[string]func(*Server, http.ResponseWriter, *http.Request) error) http.Handler {
+// route finds the method's handler; site says whether a request may come from where it does.
+func (s *Server) route(methods map[string]func(*Server, http.ResponseWriter, *http.Request) error, site func(*http.Request) error) http.Handler {
 	allowed := []string{http.MethodOptions}
 	for m := range methods {
 		if allowed = append(allowed, m); m == http.MethodGet {
@@ -249,7 +256,7 @@ func (s *Server) route(methods map[string]func(*Server, http.ResponseWriter, *ht
 			method = http.MethodGet
 		}
 		handle, ok := methods[method]
-		err := s.checkSite(r)
+		err := site(r)
 		switch {
 		case err != nil:
 			s.refused.Add(1)
