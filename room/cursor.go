@@ -21,10 +21,11 @@ type cursor struct {
 
 // past is what a member is shown of what was there when it joined, which is read from the log.
 type past struct {
-	head   parley.Position        // where it ends
-	rest   parley.Position        // in rooms without a place of their own it begins behind this
-	places map[string]uint64      // in these it begins behind these seqs
-	may    func(room string) bool // nil = all of it may be shown
+	head   parley.Position   // where it ends
+	rest   parley.Position   // in rooms without a place of their own it begins behind this
+	places map[string]uint64 // in these it begins behind these seqs
+
+	may func(m *parley.Message, part int) bool // nil = all of it may be shown
 }
 
 // startMany works out where a member of a pattern begins.
@@ -36,7 +37,10 @@ func (h *Hub) startMany(ctx context.Context, r *Room, j Joining) (*cursor, error
 	r.mu.Lock()
 	head := r.ring.at
 	r.mu.Unlock()
-	p := &past{head: head, rest: head, places: s.Places, may: j.Many.Past}
+	p := &past{head: head, rest: head, places: s.Places}
+	if may := j.Many.Past; may != nil {
+		p.may = func(m *parley.Message, _ int) bool { return may(m.Room) }
+	}
 	switch {
 	case s.Cursor != nil && len(s.Cursor) == len(head):
 		// A part is sent in its order: who has a message has all in front of it.
@@ -104,13 +108,23 @@ func later(a, b parley.Position) parley.Position {
 	return a
 }
 
-// copy gives the cursor to a member that is shown other rooms from here on.
-func (c *cursor) copy(to *Many) *cursor {
+// change gives the cursor to a member that was shown some rooms and is shown others from here on, whose past
+// ends at head: of that it is shown what it may read, and what it would have been shown before.
+func (c *cursor) change(was, to *Many, head parley.Position) *cursor {
 	next := &cursor{pos: c.pos}
-	if c.past != nil {
-		p := *c.past
-		p.may = to.Past
-		next.past = &p
+	old := c.past
+	if old == nil && to.Past == nil {
+		return next
+	}
+	next.past = &past{head: head, rest: c.pos}
+	if old != nil {
+		next.past.head, next.past.rest, next.past.places = later(head, old.head), old.rest, old.places
+	}
+	if to.Past != nil {
+		next.past.may = func(m *parley.Message, part int) bool {
+			return to.Past(m.Room) ||
+				was.Match(m.Room) && (old == nil || m.Seq > old.head[part] || old.may == nil || old.may(m, part))
+		}
 	}
 	return next
 }
@@ -267,7 +281,7 @@ func (c *cursor) place(e *parley.Message, part int) (front uint64, shown bool) {
 	if !own {
 		front = p.rest[part]
 	}
-	return max(front, c.pos[part]), e.Seq > front && (p.may == nil || p.may(e.Room))
+	return max(front, c.pos[part]), e.Seq > front && (p.may == nil || p.may(e, part))
 }
 
 // rejoinMany is rejoin for a member of a pattern: it gets from the ring what it has not read from the log.

@@ -218,8 +218,11 @@ func (h *Hub) Change(ctx context.Context, m *Member, to *Many) (*Member, error) 
 	if err != nil {
 		return nil, err
 	}
+	r.mu.Lock()
+	head := r.ring.at
+	r.mu.Unlock()
 	m.out.mu.Lock()
-	next := &Member{room: r, out: m.out, echo: m.echo, sent: m.sent, many: m.many.copy(to)}
+	next := &Member{room: r, out: m.out, echo: m.echo, sent: m.sent, many: m.many.change(&m.room.many.Many, to, head)}
 	m.out.mu.Unlock()
 	if err := h.enter(next, nil); err != nil {
 		return nil, err
