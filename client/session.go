@@ -184,7 +184,10 @@ func (s *session) unlisten(sub *subscription) {
 func (s *session) listener(room string) *subscription {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.audience[room]
+	if sub := s.audience[room]; sub != nil {
+		return sub
+	}
+	return s.covering(room)
 }
 
 // wake has the writer look for what there is to write.
@@ -266,6 +269,7 @@ func (s *session) read() error {
 var handlers = map[string]func(*session, *wire.Frame){
 	"message": (*session).onMessage,
 	"gap":     (*session).onGap,
+	"cursor":  (*session).onCursor,
 	"error":   (*session).onError,
 	"left":    (*session).onLeft,
 
@@ -286,7 +290,7 @@ func (s *session) onMessage(f *wire.Frame) {
 
 func (s *session) onGap(f *wire.Frame) {
 	if sub := s.listener(f.Room); sub != nil {
-		sub.gap(s, f.Next)
+		sub.gap(s, f.Room, f.After, f.Next)
 	}
 }
 

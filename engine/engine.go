@@ -25,6 +25,7 @@ type Engine struct {
 	parts    []*partition // those of the rooms, then as many of journals
 	mark     *watermark
 	rooms    *followers
+	many     manyFollowers
 	inflight *semaphore.Weighted
 	catchers *semaphore.Weighted
 
@@ -160,6 +161,7 @@ func (e *Engine) shut() error {
 	e.running.Wait()
 	e.failHeld(errClosed, func(*slot) bool { return true })
 	e.rooms.stopAll()
+	e.many.stopAll()
 	e.store.Load().close()
 	err := e.disk.sync()
 	if err != nil {

@@ -33,6 +33,7 @@ func (e *Engine) runRelease() {
 type releaser struct {
 	*Engine
 	touched []*follower
+	many    manyRoutes
 	slots   []slot
 }
 
@@ -49,23 +50,33 @@ func (e *Engine) onLive(p *partition, m *nats.Msg) {
 // releaseLive gives every follower all of its messages of this release in one call.
 func (r *releaser) releaseLive(p *partition, mark uint64) {
 	copies, skip := p.takeLive(mark)
-	tailed := p.tailed.Load()
+	tailed, hole := p.tailed.Load(), false
+	r.many.refresh(r.Engine)
 	for _, c := range copies {
 		if c.seq > tailed+1 {
+			hole = true
 			p.missed.Store(true)
 			kick(r.safetyKick)
 		}
 		tailed = max(tailed, c.seq)
-		f := r.rooms.find(c.msg.Subject)
-		if f == nil {
+		f, route := r.rooms.find(c.msg.Subject), r.many.find(c.msg.Subject)
+		if f == nil && len(route.to) == 0 {
 			continue
 		}
-		m, err := decode(c.msg, f.place.room)
+		room := route.room
+		if f != nil {
+			room = f.place.room
+		}
+		m, err := decode(c.msg, room)
 		if err != nil {
 			r.unreadable(err)
 			continue
 		}
 		m.Prev = headerNumber(c.msg.Header, hdrPrev)
+		r.many.add(p.index, route.to, m)
+		if f == nil {
+			continue
+		}
 		if len(f.batch) == 0 {
 			r.touched = append(r.touched, f)
 		}
@@ -83,7 +94,10 @@ func (r *releaser) releaseLive(p *partition, mark uint64) {
 	clear(r.touched)
 	r.touched = r.touched[:0]
 	r.grown(copies)
-	if tailed = max(tailed, skip); tailed > p.tailed.Load() {
+	hole = hole || skip > tailed
+	tailed = max(tailed, skip)
+	r.many.release(r.Engine, p.index, tailed, hole)
+	if tailed > p.tailed.Load() {
 		p.tailed.Store(tailed)
 		r.releaseAwaited(p, tailed)
 	}

@@ -160,10 +160,7 @@ func (e *Engine) Since(ctx context.Context, room string, t time.Time) (uint64, e
 	if bound == 0 {
 		return 0, nil
 	}
-	from := t.Truncate(time.Millisecond)
-	if from.Before(t) {
-		from = from.Add(time.Millisecond)
-	}
+	from := sinceFrom(t)
 	if from.Before(time.Unix(0, 0)) {
 		return 0, nil // before any message; the store's clock counts from there
 	}
@@ -177,4 +174,13 @@ func (e *Engine) Since(ctx context.Context, room string, t time.Time) (uint64, e
 		}
 	}
 	return e.lastUpTo(ctx, pl, bound)
+}
+
+// sinceFrom gives the first millisecond that is not before t.
+func sinceFrom(t time.Time) time.Time {
+	from := t.Truncate(time.Millisecond)
+	if from.Before(t) {
+		from = from.Add(time.Millisecond)
+	}
+	return from
 }

@@ -120,6 +120,9 @@ func (m *Member) flush(o *Outlet, v *view) {
 		}
 		m.write(o, span, i)
 	}
+	if m.many != nil && !m.lagging {
+		m.many.reach(v, m.index)
+	}
 }
 
 // arrive is what happens once, at the first message of a member that joined beyond the newest or
@@ -152,7 +155,10 @@ func (m *Member) tellGap(o *Outlet, next uint64) {
 func (m *Member) write(o *Outlet, span span, i int) {
 	for i < len(span.marks) && !o.full && !o.off() {
 		end := len(span.marks)
-		if m.sent {
+		switch {
+		case m.many != nil:
+			i, end = m.many.unseen(span.marks, i, m.sent, o.session)
+		case m.sent:
 			i, end = others(span.marks, i, o.session)
 		}
 		if i < end {

@@ -124,10 +124,18 @@ type Joining struct {
 	// Present, if not nil, asks for presence frames: it appends the answer in Joined's place. There
 	// are count users, their names are nil if they are more than MaxNamed.
 	Present func(enc wire.Encoding, dst []byte, seq uint64, users []string, count int) []byte
+
+	// Of a pattern: what it shows. JoinedMany, in Joined's place, is given the cursor that it begins at; nil
+	// where it begins in some rooms at places of their own.
+	Many       *Many
+	JoinedMany func(enc wire.Encoding, dst []byte, at parley.Position) []byte
 }
 
 // Join makes a session a member of a room.
 func (h *Hub) Join(ctx context.Context, o *Outlet, j Joining) (*Member, error) {
+	if j.Many != nil {
+		return h.joinMany(ctx, o, j)
+	}
 	r, err := h.acquire(ctx, j.Room)
 	if err != nil {
 		return nil, err
@@ -252,9 +260,14 @@ func (h *Hub) Members(room string, limit int) (users []string, count int) {
 
 // acquire finds a room and keeps it active until release; it activates it where it is not.
 func (h *Hub) acquire(ctx context.Context, name string) (*Room, error) {
+	return h.acquireAs(ctx, name, name, nil)
+}
+
+// acquireAs is acquire for a room that goes by a key, or a pattern's room.
+func (h *Hub) acquireAs(ctx context.Context, key, name string, what *Many) (*Room, error) {
 	for {
 		h.mu.Lock()
-		r := h.rooms[name]
+		r := h.rooms[key]
 		if r != nil && r.ending {
 			h.mu.Unlock()
 			select { // the old tail ends before a new one begins
@@ -266,8 +279,13 @@ func (h *Hub) acquire(ctx context.Context, name string) (*Room, error) {
 		}
 		fresh := r == nil
 		if fresh {
-			r = &Room{hub: h, name: name, present: make(map[string]int), ready: make(chan struct{}), done: make(chan struct{})}
-			h.rooms[name] = r
+			r = &Room{hub: h, key: key, name: name, ready: make(chan struct{}), done: make(chan struct{})}
+			if what == nil {
+				r.present = make(map[string]int)
+			} else {
+				r.many = &many{Many: *what}
+			}
+			h.rooms[key] = r
 		}
 		r.users++
 		h.mu.Unlock()
@@ -295,11 +313,10 @@ const activateTime = 10 * time.Second
 func (h *Hub) activate(r *Room) {
 	ctx, cancel := context.WithTimeout(h.ctx, activateTime)
 	defer cancel()
-	early := &opening{room: r}
-	last, stop, err := h.log.Follow(ctx, r.name, early.deliver)
+	stop, err := h.follow(ctx, r)
 	if err != nil {
 		h.mu.Lock()
-		delete(h.rooms, r.name)
+		delete(h.rooms, r.key)
 		h.mu.Unlock()
 		r.err = parley.Errorf(parley.Unavailable, "the room cannot be opened now").Because(err)
 		close(r.done)
@@ -307,8 +324,20 @@ func (h *Hub) activate(r *Room) {
 		return
 	}
 	r.stop = stop
-	early.open(last)
 	close(r.ready)
+}
+
+// follow starts the room's tail.
+func (h *Hub) follow(ctx context.Context, r *Room) (stop func(), err error) {
+	if r.many != nil {
+		return h.followMany(ctx, r)
+	}
+	early := &opening{room: r}
+	last, stop, err := h.log.Follow(ctx, r.name, early.deliver)
+	if err == nil {
+		early.open(last)
+	}
+	return stop, err
 }
 
 // opening holds what the tail delivers before Follow has said where it starts.
@@ -372,6 +401,7 @@ func (h *Hub) sweep(now time.Time) {
 	for _, r := range ended {
 		h.end(r)
 	}
+	h.tellCursors()
 }
 
 // share is how many bytes each strand may keep when so many rooms are active.
@@ -391,7 +421,7 @@ func isClosed(c <-chan struct{}) bool {
 func (h *Hub) end(r *Room) {
 	r.stop()
 	h.mu.Lock()
-	delete(h.rooms, r.name)
+	delete(h.rooms, r.key)
 	h.mu.Unlock()
 	close(r.done)
 }

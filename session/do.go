@@ -77,9 +77,7 @@ func (s *Session) send(ctx context.Context, op *wire.Op) error {
 	if err := s.slot(ctx, op); err != nil {
 		return err
 	}
-	if m := s.member(op.Room); m != nil {
-		m.Sends()
-	}
+	s.sends(op.Room)
 	ref, name := bytes.Clone(op.Ref), op.Room
 	err = s.server.put(ctx, op, d, func(r parley.Receipt, err error) {
 		if err != nil {

@@ -63,6 +63,9 @@ func (s *Server) permit(who *auth.Principal, op *wire.Op) error {
 	if !ok {
 		return parley.Errorf(parley.BadRequest, "no operation %q", op.Kind)
 	}
+	if parley.IsPattern(op.Room) && op.Kind != wire.Join && op.Kind != wire.Leave {
+		return parley.Errorf(parley.BadRequest, "%s is a pattern: it can be joined, and this is done in a room", op.Room)
+	}
 	right, allowed := takes(op), false
 	switch right {
 	case 0: // but a list is much work, and not for who will not see a room in it
@@ -70,7 +73,7 @@ func (s *Server) permit(who *auth.Principal, op *wire.Op) error {
 	case auth.Admin:
 		allowed = who.Grants.Everywhere(right) // what it does is not done in a room
 	default:
-		allowed = who.Grants.Allows(right, op.Room)
+		allowed = allows(who, right, op.Room)
 	}
 	if allowed {
 		return nil
@@ -99,7 +102,7 @@ func denial(who *auth.Principal, right auth.Right, in string) error {
 		return errNobody
 	}
 	for _, d := range denials {
-		if right&d.right != 0 && !who.Grants.Allows(d.right, in) {
+		if right&d.right != 0 && !allows(who, d.right, in) {
 			return parley.Errorf(parley.Denied, "%s%s", d.what, in)
 		}
 	}

@@ -25,6 +25,11 @@ func (s *Session) join(ctx context.Context, op *wire.Op) error {
 			return enc.JoinedMembers(dst, op.Ref, op.Room, seq, users, count)
 		}
 	}
+	if parley.IsPattern(op.Room) {
+		s.joinPattern(&j, func(enc wire.Encoding, dst []byte, at parley.Position) []byte {
+			return enc.JoinedMany(dst, op.Ref, op.Room, at)
+		})
+	}
 	return s.enterAs(ctx, op, j)
 }
 
@@ -84,9 +89,9 @@ func (s *Session) enter(ctx context.Context, j room.Joining) error {
 	}
 	s.mu.Lock()
 	s.members = append(s.members, m)
-	stays := s.mayStay(j.Room, j.Present != nil)
+	_, fits := s.fits(m)
 	s.mu.Unlock()
-	if !stays { // what is granted has changed since the gate
+	if !fits { // what is granted has changed since the gate
 		s.expel()
 	}
 	return nil

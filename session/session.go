@@ -63,6 +63,8 @@ type Session struct {
 	slots   chan struct{} // one for each send in flight; made at the first send
 	account *quota.Account
 
+	expelling sync.Mutex // held over expel; before mu
+
 	mu      sync.Mutex      // what is here, others change too when what is granted changes
 	who     *auth.Principal // whom it acts for
 	timer   *time.Timer     // ends the session when who's word does; nil = that has no end

@@ -13,6 +13,9 @@ type Encoding interface {
 	Message(dst []byte, m *parley.Message) []byte
 	Gap(dst []byte, room string, after, next uint64) []byte
 
+	// What a pattern sends between messages: all in front of it was sent up to a position.
+	Cursor(dst []byte, pattern string, at parley.Position) []byte
+
 	// What a room sends and does not store: the same bytes for every member too. An encoding that
 	// shows none of it appends nothing.
 	Presence(dst []byte, room string, p Presence) []byte
@@ -21,6 +24,7 @@ type Encoding interface {
 	// What answers one session. ref is the client's tag as it wrote it, nil for none.
 	Welcome(dst, ref []byte, w Welcome) []byte
 	Joined(dst, ref []byte, room string, seq uint64) []byte
+	JoinedMany(dst, ref []byte, pattern string, at parley.Position) []byte
 	JoinedMembers(dst, ref []byte, room string, seq uint64, users []string, count int) []byte
 	Left(dst, ref []byte, room string) []byte
 	Ack(dst, ref []byte, room string, r parley.Receipt) []byte

@@ -19,6 +19,8 @@ type Frame struct {
 	After uint64 `json:"after"` // gap
 	Next  uint64 `json:"next"`  // gap
 
+	Cursor string `json:"cursor"` // cursor; joined, of a pattern
+
 	Duplicate bool    `json:"duplicate"` // ack
 	Messages  []Entry `json:"messages"`  // page
 	More      bool    `json:"more"`      // page, rooms
@@ -160,6 +162,7 @@ func AppendOp(dst []byte, op Op) []byte {
 	if !op.Start.Since.IsZero() {
 		field("since", op.Start.Since.Format(time.RFC3339Nano))
 	}
+	dst = appendManyStart(dst, &op.Start)
 	if op.Echo != nil {
 		dst = append(dst, `,"echo":`...)
 		dst = strconv.AppendBool(dst, *op.Echo)

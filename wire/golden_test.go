@@ -63,6 +63,10 @@ type opFields struct {
 	User      string    `json:"user"`
 	Key       string    `json:"key"`
 	Lift      bool      `json:"lift"`
+
+	Cursor string            `json:"cursor"`
+	Places map[string]uint64 `json:"places"`
+	Rest   string            `json:"rest"`
 }
 
 func fieldsOf(op wire.Op) *opFields {
@@ -89,6 +93,10 @@ func fieldsOf(op wire.Op) *opFields {
 	}
 	if op.Kind == wire.Join || op.Kind == wire.Take {
 		f.After = op.Start.After
+		f.Cursor, f.Places = op.Start.Cursor.String(), op.Start.Places
+		if op.Start.Rest {
+			f.Rest = "start"
+		}
 	}
 	if op.Kind == wire.Signal {
 		f.Body = string(op.Body)
@@ -180,6 +188,9 @@ func answers() map[string][]byte {
 		"joined, an empty room, no ref": enc.Joined(nil, nil, "lobby", 0),
 		"joined, with who is there":     enc.JoinedMembers(nil, ref("1"), "lobby", 812, []string{"ada"}, 1),
 		"joined, too many for names":    enc.JoinedMembers(nil, ref("1"), "lobby", 812, nil, 201),
+		"joined, a pattern":             enc.JoinedMany(nil, ref("1"), "orders.**", parley.Position{812, 0, 40017, 3}),
+		"joined, a pattern with places": enc.JoinedMany(nil, ref("1"), "orders.**", nil),
+		"cursor":                        enc.Cursor(nil, "orders.**", parley.Position{813, 0, 40017, 3}),
 		"left":                          enc.Left(nil, ref("2"), "lobby"),
 		"ack":                           enc.Ack(nil, ref("3"), "lobby", parley.Receipt{Seq: 813}),
 		"ack of a repeated id":          enc.Ack(nil, ref("3"), "lobby", parley.Receipt{Seq: 813, Duplicate: true}),

@@ -48,7 +48,7 @@ const MaxRef = 1024
 type Op struct {
 	Kind Kind
 	Ref  []byte // the client's tag as it was written; nil = none. Part of the line it was parsed from
-	Room string
+	Room string // of a join or leave it may be a pattern
 
 	Token string // hello
 	Name  string // hello
@@ -98,10 +98,17 @@ type Start struct {
 	After *uint64   // behind this seq; 0 = from the start
 	Last  int       // the newest Last messages first; 0 = not asked
 	Since time.Time // the messages that are not older first; zero = not asked
+
+	// Of a pattern alone. Of these, Cursor and Places can be given together.
+	Cursor parley.Position   // behind this position; nil = not asked
+	Places map[string]uint64 // in these rooms behind these seqs, in others live; with Cursor: what came behind it
+	Rest   bool              // with Places: in other rooms from the start
 }
 
 // Replays says whether the start asks for messages that are there already.
-func (s Start) Replays() bool { return s.After != nil || s.Last != 0 || !s.Since.IsZero() }
+func (s Start) Replays() bool {
+	return s.After != nil || s.Last != 0 || !s.Since.IsZero() || s.Cursor != nil || s.Places != nil
+}
 
 // Bounds of what an operation may ask for.
 const (
@@ -152,7 +159,7 @@ var parsers = [...]struct {
 }{
 	{Send, parseSend},
 	{Join, parseJoin},
-	{Leave, parseRoom},
+	{Leave, parseRooms},
 	{History, parseHistory},
 	{Hello, parseHello},
 	{Members, parseRoom},
@@ -218,13 +225,16 @@ func parseRoom(op *Op, obj *object) error {
 }
 
 func parseJoin(op *Op, obj *object) error {
-	if err := parseRoom(op, obj); err != nil {
+	if err := parseRooms(op, obj); err != nil {
 		return err
 	}
 	if err := parseStart(op, obj); err != nil {
 		return err
 	}
-	var err error
+	err := parseManyStart(op, obj)
+	if err != nil {
+		return err
+	}
 	if op.Reader, err = obj.name("reader"); err != nil {
 		return err
 	}
@@ -233,6 +243,9 @@ func parseJoin(op *Op, obj *object) error {
 	}
 	presence, err := obj.boolean("presence")
 	op.Presence = presence != nil && *presence
+	if err == nil && parley.IsPattern(op.Room) && (op.Presence || op.Reader != "") {
+		return parley.Errorf(parley.BadRequest, `"presence" and "reader" are for a room, not for a pattern`)
+	}
 	return err
 }
 
@@ -240,11 +253,9 @@ func parseJoin(op *Op, obj *object) error {
 func parseStart(op *Op, obj *object) error {
 	starts := 0
 	if raw := obj.get("after"); raw != nil {
-		n, err := obj.seq("after")
-		if err != nil {
+		if err := parseAfter(op, obj, raw); err != nil {
 			return err
 		}
-		op.Start.After = n
 		starts++
 	}
 	if raw := obj.get("last"); raw != nil {

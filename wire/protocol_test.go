@@ -30,7 +30,7 @@ func TestProtocolPage(t *testing.T) {
 	frames := map[string]bool{
 		"welcome": false, "joined": false, "left": false, "ack": false, "page": false, "members": false,
 		"rooms": false, "pong": false, "message": false, "gap": false, "error": false,
-		"presence": false, "signal": false, "taking": false, "stopped": false, "busy": false, "job": false,
+		"presence": false, "signal": false, "cursor": false, "taking": false, "stopped": false, "busy": false, "job": false,
 		"serving": false, "question": false, "answer": false, "answered": false,
 	}
 	quoted := regexp.MustCompile(`'(\{"op".*?\})'`)
@@ -102,7 +102,12 @@ func rewrite(t *testing.T, n int, f *wire.Frame) []byte {
 		if f.Count > 0 {
 			return enc.JoinedMembers(nil, f.Ref, f.Room, f.Seq, wire.Users(f.Members), f.Count)
 		}
+		if f.Cursor != "" {
+			return enc.JoinedMany(nil, f.Ref, f.Room, position(t, n, f))
+		}
 		return enc.Joined(nil, f.Ref, f.Room, f.Seq)
+	case "cursor":
+		return enc.Cursor(nil, f.Room, position(t, n, f))
 	case "left":
 		return enc.Left(nil, f.Ref, f.Room)
 	case "ack":
@@ -185,4 +190,13 @@ func limitsOf(f *wire.Frame) parley.Limits {
 		Message: l.Message, Frame: l.Frame, Inflight: l.Inflight, Rooms: l.Rooms,
 		Dedupe: time.Duration(l.DedupeMS) * time.Millisecond,
 	}
+}
+
+func position(t *testing.T, n int, f *wire.Frame) parley.Position {
+	t.Helper()
+	at, err := parley.ParsePosition(f.Cursor)
+	if err != nil {
+		t.Fatalf("line %d: %v", n, err)
+	}
+	return at
 }

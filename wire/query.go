@@ -9,7 +9,7 @@ import (
 
 // inQuery are the fields of each operation that a URL can bear. Others are ignored, as in a frame.
 var inQuery = map[Kind][]string{
-	Join:      {"after", "last", "since", "presence"},
+	Join:      {"after", "last", "since", "presence", "cursor"},
 	History:   {"after", "before", "limit"},
 	Members:   nil,
 	ListRooms: {"after_room", "limit"},
@@ -30,7 +30,7 @@ var (
 // literal says whether a field's value stands in the frame as it is.
 func literal(key, value string) bool {
 	switch key {
-	case "since", "after_room", "group", "job", "reason", "delay", "deadline", "timeout":
+	case "since", "after_room", "cursor", "group", "job", "reason", "delay", "deadline", "timeout":
 		return false
 	case "presence":
 		return boolean.MatchString(value)

@@ -229,6 +229,10 @@ var commands = map[string]func(rest string) (Op, error){
 	"/quit": func(string) (Op, error) { return Op{Kind: Quit}, nil },
 	"/who":  func(string) (Op, error) { return Op{Kind: Members}, nil },
 	"/join": func(rest string) (Op, error) {
+		if parley.IsPattern(rest) {
+			p, err := parley.ParsePattern(rest)
+			return Op{Kind: Join, Room: p.String()}, err
+		}
 		room, err := parley.ParseRoom(rest)
 		return Op{Kind: Join, Room: room}, err
 	},

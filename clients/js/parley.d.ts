@@ -167,6 +167,8 @@ export interface RoomOptions {
   last?: number;
   /** Begin with those not older: '10m', '24h', or a time. */
   since?: string | Date;
+  /** Of a pattern: begin behind what came in front of this, as a cursor event gave it. */
+  cursor?: string;
   /** Tell of members that come and go; false. */
   presence?: boolean;
   /** Whether to get what this client sends; true. */
@@ -199,7 +201,9 @@ export interface ClientEvents {
 export interface RoomEvents {
   message: Message;
   /** Messages between these two seqs are gone, or may be. */
-  gap: { after: number; next: number };
+  gap: { after: number; next: number; room?: string };
+  /** Of a pattern: where it is, behind the messages so far; now and then. */
+  cursor: { cursor: string };
   /** members: who is there, all of them, where it is told anew; count alone in a big room. */
   presence: { joined: Member[]; left: Member[]; members?: Member[]; count: number };
   signal: { from: string; body: any };

@@ -87,6 +87,7 @@
  * @property {number} [after] begin behind the message with this seq; 0 = with the oldest
  * @property {number} [last] begin with this many of the newest
  * @property {string | Date} [since] begin with those not older: '10m', '24h', or a time
+ * @property {string} [cursor] of a pattern: begin behind what came in front of this, as a cursor event gave it
  * @property {boolean} [presence] tell of members that come and go; false
  * @property {boolean} [echo] whether to get what this client sends; true
  * @property {string} [reader] the durable reader to go on as: the server remembers where it is, and
@@ -103,7 +104,9 @@
  *
  * @typedef {object} RoomEvents
  * @property {Message} message
- * @property {{ after: number, next: number }} gap messages between these two seqs are gone, or may be
+ * @property {{ after: number, next: number, room?: string }} gap messages between these two seqs are gone, or may be;
+ *   of a pattern, in this room
+ * @property {{ cursor: string }} cursor of a pattern: where it is, behind the messages so far; now and then
  * @property {{ joined: Member[], left: Member[], members?: Member[], count: number }} presence
  *   members: who is there, all of them, where it is told anew; count alone in a big room
  * @property {{ from: string, body: any }} signal
@@ -229,6 +232,9 @@ export class Client {
   /**
    * Joins a room and stays in it, through lost connections, until Room.leave. A room that this
    * client is in already is given again, as it is: its options are those of the first call.
+   *
+   * The name may be a pattern, as orders.*.new or orders.**: then its messages are those of all rooms that
+   * fit, each with its room, and nothing else can be done with it. It has a connection of its own.
    * @param {string} name
    * @param {RoomOptions} [options]
    * @returns {Room}
@@ -899,6 +905,12 @@ class Subscription {
   cursor;
   /** Whether an iterator takes the messages; else they go to the listeners as they come. */
   iterated = false;
+  /**
+   * Of a pattern, in place of the cursor: that of the last frame which bore one, and the last seq of each room of
+   * which something came behind it.
+   * @type {{ cursor: string | null, since: Map<string, number> } | null}
+   */
+  #many;
 
   /** @param {Core} core @param {string} room @param {RoomOptions} options @param {Emitter<RoomEvents>} events */
   constructor(core, room, options, events) {
@@ -906,7 +918,8 @@ class Subscription {
     this.room = room;
     this.#options = options;
     this.#events = events;
-    this.cursor = options.after && options.reader === undefined ? options.after : null;
+    this.#many = isPattern(room) ? { cursor: options.cursor ?? null, since: new Map() } : null;
+    this.cursor = options.after && options.reader === undefined && !this.#many ? options.after : null;
   }
 
   /** @param {Link} link a new one */
@@ -1012,7 +1025,10 @@ class Subscription {
         break;
       case 'gap':
         if (this.#options.reader !== undefined) this.cursor ??= frame.after; // only the server knew where it was
-        this.#gap(frame.next);
+        this.#gap(frame);
+        break;
+      case 'cursor':
+        this.#moved(frame.cursor);
         break;
       case 'left':
         if (frame.ref !== undefined) break;
@@ -1070,6 +1086,10 @@ class Subscription {
   /** Where to begin: a reader where the server knows it to be, until this client knows better. */
   #start() {
     if (this.cursor !== null && (this.cursor > 0 || this.#options.reader === undefined)) return { after: this.cursor };
+    if (this.#many && this.#many.cursor !== null) {
+      const { cursor, since: places } = this.#many;
+      return { cursor, after: places.size > 0 ? Object.fromEntries(places) : undefined };
+    }
     const { after, last, since: from, reader } = this.#options;
     if (from === undefined) return { after, last, reader };
     if (from instanceof Date) return { since: from.toISOString(), reader };
@@ -1089,10 +1109,16 @@ class Subscription {
   }
 
   /** @param {Frame} frame */
-  #joined({ seq, count, members }) {
+  #joined({ seq, count, members, cursor }) {
     this.#state = 'member';
     this.#wait.reset();
     this.#joins++;
+    if (this.#many) {
+      if (cursor !== undefined) this.#many = { cursor, since: new Map() };
+      this.#missed = null; // which seqs were missed cannot be told
+      this.#events.emit('joined', { seq });
+      return;
+    }
     const { after, last, since: from, reader } = this.#options;
     const live = after === undefined && last === undefined && from === undefined && reader === undefined;
     if (this.cursor === null && (live || seq === 0)) this.cursor = seq; // from here on nothing may be missed
@@ -1104,13 +1130,20 @@ class Subscription {
 
   /** @param {Frame} frame */
   #deliver(frame) {
-    if (this.cursor !== null && frame.seq <= this.cursor) return;
+    if (frame.seq <= ((this.#many ? this.#many.since.get(frame.room) : this.cursor) ?? -1)) return;
     /** @type {Message} */
     let message;
     try {
       message = readMessage(frame);
     } catch (cause) {
       this.stop(new ParleyError('internal', 'a message that this client cannot read', { cause }));
+      return;
+    }
+    if (this.#many) {
+      if ((this.#options.echo === false && this.#core.wrote(message)) || this.#push({ type: 'message', event: message })) {
+        this.#many.since.set(frame.room, frame.seq);
+        this.pump();
+      }
       return;
     }
     // A room that was empty at a live start may have had messages once: its first one has a prev
@@ -1130,8 +1163,19 @@ class Subscription {
     this.pump();
   }
 
-  /** The server says that messages before next are gone. @param {number} next */
-  #gap(next) {
+  /** The server says where a pattern is. @param {string} cursor */
+  #moved(cursor) {
+    if (!this.#many || (this.#events.heard('cursor') && !this.#push({ type: 'cursor', event: { cursor } }))) return;
+    this.#many = { cursor, since: new Map() };
+    this.pump();
+  }
+
+  /** The server says that messages of a room behind after and before next are gone. @param {Frame} frame */
+  #gap({ room, after, next }) {
+    if (this.#many) {
+      if (this.#push({ type: 'gap', event: { room, after, next } })) this.pump();
+      return;
+    }
     if (this.cursor === null || next <= this.cursor + 1) return;
     if (!this.#push({ type: 'gap', event: { after: this.cursor, next } })) return;
     this.cursor = next - 1;
@@ -1491,6 +1535,10 @@ class Core {
   #users = new Set();
   /** @type {Map<string, { sub: Subscription, room: Room }>} */
   #rooms = new Map();
+  /** @type {Map<string, { core: Core, room: Room }>} each with a core of its own */
+  #patterns = new Map();
+  /** @type {Core | undefined} of a pattern's core: the client's */
+  #parent;
   /** @type {Map<string, Duty>} */
   #duties = new Map();
   /** @type {Set<{ put: (link: Link) => void, fail: (error: ParleyError) => void, lost: () => void }>} */
@@ -1513,8 +1561,9 @@ class Core {
   /** @type {Limits | undefined} */
   limits;
 
-  /** @param {string[]} urls @param {Options} options */
-  constructor(urls, options) {
+  /** @param {string[]} urls @param {Options} options @param {Core} [parent] */
+  constructor(urls, options, parent) {
+    this.#parent = parent;
     const Socket = options.WebSocket ?? globalThis.WebSocket;
     if (urls.length === 0) throw new ParleyError('bad_request', 'no URL to connect to');
     if (!Socket) throw new ParleyError('bad_request', 'there is no WebSocket here: Node has one from version 22, or give one');
@@ -1538,13 +1587,14 @@ class Core {
 
   close() { this.#close(new ParleyError('closed', 'the client is closed')); }
 
-  /** @param {string} name @param {RoomOptions} options */
+  /** @param {string} name @param {RoomOptions} options @returns {Room} */
   room(name, options) {
     const room = String(name).normalize('NFC');
     const known = this.#rooms.get(room);
     if (known) return known.room;
-    const starts = [options.after, options.last, options.since].filter((start) => start !== undefined);
-    if (starts.length > 1) throw new ParleyError('bad_request', 'at most one of after, last and since');
+    const starts = [options.after, options.last, options.since, options.cursor].filter((start) => start !== undefined);
+    if (starts.length > 1) throw new ParleyError('bad_request', 'at most one of after, last, since and cursor');
+    if (isPattern(room) && !this.#parent && !this.#fault) return this.#pattern(room, options);
     /** @type {Emitter<RoomEvents>} */
     const events = new Emitter();
     const sub = new Subscription(this, room, options, events);
@@ -1565,8 +1615,28 @@ class Core {
     return made;
   }
 
+  /**
+   * Follows a pattern. A message says its room and not by which join it came, so patterns and rooms, which can
+   * have rooms in common, do not share a connection.
+   * @param {string} name
+   * @param {RoomOptions} options
+   * @returns {Room}
+   */
+  #pattern(name, options) {
+    const known = this.#patterns.get(name);
+    if (known) return known.room;
+    const core = new Core(this.#urls, { ...this.#options, name: this.#name, signal: undefined }, this);
+    const room = core.room(name, options);
+    this.#patterns.set(name, { core, room });
+    return room;
+  }
+
   /** @param {Subscription} sub */
   forget(sub) {
+    if (this.#parent) {
+      this.#parent.#patterns.delete(sub.room);
+      queueMicrotask(() => this.close()); // when what the caller does is done
+    }
     if (this.#rooms.get(sub.room)?.sub === sub) this.#rooms.delete(sub.room);
   }
 
@@ -1631,8 +1701,9 @@ class Core {
     }
   }
 
-  /** Whether a message is this client's own. An id can be copied by anyone, so the sender counts too. @param {Message} m */
+  /** Whether a message is this client's own. An id can be copied by anyone, so the sender counts too. @param {Message} m @returns {boolean} */
   wrote(m) {
+    if (this.#parent) return this.#parent.wrote(m);
     return this.#users.has(m.from) && (m.id.startsWith(this.#prefix) || this.#ownIds.has(m.id));
   }
 
@@ -1812,7 +1883,8 @@ class Core {
     } else if (frame.op === 'job' || frame.op === 'question') {
       this.#duties.get(dutyKey(frame))?.received(frame);
     } else if (typeof room === 'string') {
-      this.#rooms.get(room)?.sub.received(frame);
+      const [only] = this.#parent ? this.#rooms.values() : [];
+      (only ?? this.#rooms.get(room))?.sub.received(frame);
     }
   }
 
@@ -1889,6 +1961,7 @@ class Core {
 
   /** Where the client waits to try again, it does so now. */
   retry() {
+    for (const { core } of this.#patterns.values()) core.retry();
     if (this.status !== 'offline') return;
     clearTimeout(this.#timer);
     this.#wait.reset();
@@ -1906,6 +1979,7 @@ class Core {
     const link = this.#link;
     this.#link = null;
     link?.end(error);
+    for (const { core } of [...this.#patterns.values()]) core.#close(error);
     const asked = error.code === 'closed';
     for (const { sub } of [...this.#rooms.values()]) {
       sub.lost();
@@ -2004,6 +2078,9 @@ function tokenEnd(token) {
     return NaN;
   }
 }
+
+/** Whether a name is that of many rooms. @param {string} room */
+function isPattern(room) { return room.includes('*'); }
 
 /** @param {unknown} error */
 function messageOf(error) { return error instanceof Error ? error.message : String(error); }

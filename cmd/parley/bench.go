@@ -93,10 +93,14 @@ CPU time rather than rates.`,
 func newBenchFanoutCommand(f *benchFlags) *cobra.Command {
 	var l bench.Fanout
 	cmd := f.command("fanout", "Many receivers in one room, and a few senders", func(ctx context.Context, s *bench.Setup) error {
+		if l.Rooms > 0 {
+			return s.Pattern(ctx, l)
+		}
 		return s.Run(ctx, l)
 	})
 	p := cmd.Flags()
 	p.IntVar(&l.Receivers, "receivers", 1000, "connections that receive")
+	p.IntVar(&l.Rooms, "rooms", 0, "send to so many rooms, to receivers in a pattern of them, and then to as many receivers in one room")
 	p.IntVar(&l.Senders, "senders", 10, "connections that send")
 	p.IntVar(&l.Inflight, "inflight", 256, "messages in flight over all senders: sent, and not yet seen by an observer")
 	p.IntVar(&l.Rate, "rate", 0, "send so many messages a second on a schedule (0: as many as --inflight lets through)")

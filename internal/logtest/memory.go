@@ -32,6 +32,7 @@ type Memory struct {
 	held    int
 	failed  *parley.Error
 	rooms   map[string]*memoryRoom
+	many    []*manyFollower // copied on change
 
 	journals map[string][]parley.Record
 	record   uint64 // seq of the newest record of all journals
@@ -49,6 +50,7 @@ type memoryRoom struct {
 	messages []*parley.Message // what is left
 	last     uint64            // seq of the newest ever
 	removed  bool              // retention has been here
+	gone     uint64            // seq of the newest that it has removed
 	follower *memoryFollower
 }
 
@@ -186,6 +188,7 @@ func (l *Memory) trim(r *memoryRoom, now time.Time) {
 		n++
 	}
 	if n > 0 {
+		r.gone = r.messages[n-1].Seq
 		r.messages, r.removed = slices.Clone(r.messages[n:]), true
 	}
 }
@@ -241,6 +244,7 @@ func (l *Memory) tellAll(batch []event) {
 			grew(room)
 		}
 	}
+	l.tellMany(batch)
 	for _, ev := range batch {
 		if !ev.record {
 			l.land()
