@@ -27,6 +27,9 @@ const never = 1<<63 - 1
 // was configured before.
 func (s *store) prepare(ctx context.Context, p *partition, c *Config) error {
 	want := streamConfig(p, c)
+	if p.quiet {
+		want = journalConfig(p, c)
+	}
 	p.minMessages, p.minAge = limits(c)
 	var info *jetstream.StreamInfo
 	switch stream, err := s.js.Stream(ctx, p.stream); {
