@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -220,8 +221,9 @@ func TestJournalsOfACluster(t *testing.T) {
 
 // clusterHarness gives a cluster to each test of a suite, seen from another node each time.
 func clusterHarness() func(*testing.T, logtest.Settings) logtest.Harness {
-	first := 0
+	var first atomic.Int64
 	return func(t *testing.T, s logtest.Settings) logtest.Harness {
+		t.Parallel() // most of a cluster's start is waiting
 		disk := newFaultySync()
 		cl := newCluster(t, engine.Config{
 			RetainMessages: s.RetainMessages,
@@ -236,8 +238,7 @@ func clusterHarness() func(*testing.T, logtest.Settings) logtest.Harness {
 				}
 			}
 		})
-		first++
-		return logtest.Harness{Log: anywhere{cl, first}, Tick: tick, Hold: disk.hold, Fail: func(err error) {
+		return logtest.Harness{Log: anywhere{cl, int(first.Add(1))}, Tick: tick, Hold: disk.hold, Fail: func(err error) {
 			disk.fail(err)
 			for _, e := range cl.nodes {
 				for e.Ready() == nil {

@@ -211,7 +211,7 @@ func (s *store) compare(ctx context.Context, stream string, of snapshot, replica
 		cancel()
 		if err == nil {
 			got := is.CachedInfo().State
-			same := got.Msgs == want.Msgs && got.LastSeq == want.LastSeq && got.FirstSeq == want.FirstSeq
+			same := got.Msgs == want.Msgs && got.LastSeq == want.LastSeq && (got.Msgs == 0 || got.FirstSeq == want.FirstSeq)
 			if same && everywhere(is.CachedInfo().Cluster, replicas) {
 				return nil
 			}
