@@ -45,7 +45,7 @@ func TestABackupIsRestoredWithEverySeq(t *testing.T) {
 	if err := e.Backup(t.Context(), &file, func(p engine.Progress) { last = p }); err != nil {
 		t.Fatal(err)
 	}
-	if last.Messages != 3001 || last.Stream != 4 || last.Bytes == 0 {
+	if last.Messages != 3001 || last.Stream != 8 || last.Bytes == 0 {
 		t.Errorf("progress ended at %+v", last)
 	}
 	if err := e.Restore(t.Context(), bytes.NewReader(file.Bytes()), nil); !errors.Is(err, engine.ErrNotEmpty) {
