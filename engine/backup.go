@@ -50,11 +50,12 @@ type BackupStream struct {
 
 // Progress is how far a backup or restore has come.
 type Progress struct {
-	Stream   string // the one at work; "" = the file is being checked
-	Number   int    // its number, from 1
-	Streams  int    // how many there are
-	Bytes    int64  // of the file, so far
-	Messages uint64 // of the streams that are done
+	Checking bool   `json:"checking"` // the file is read once before a restore
+	Stream   string `json:"stream"`   // the one at work; "" = none yet
+	Number   int    `json:"number"`   // its number, from 1
+	Streams  int    `json:"streams"`  // how many there are
+	Bytes    int64  `json:"bytes"`    // of the file, so far
+	Messages uint64 `json:"messages"` // of the streams that are done
 }
 
 // Backup writes all streams with their consumers to w, every message at its seq, while the log goes on.

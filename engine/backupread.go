@@ -94,29 +94,33 @@ func (b *backupReader) next() error {
 		return b.file.because(err)
 	}
 	b.name = h.Name
-	b.watch()
-	return nil
+	return b.watch()
 }
 
 // watch counts what was read.
-func (b *backupReader) watch() {
+func (b *backupReader) watch() error {
 	b.at.Bytes = b.file.size
-	if stream, isHead := strings.CutSuffix(b.name, streamEntry); isHead {
-		b.at.Messages += b.messages()
+	if stream, begins := strings.CutSuffix(b.name, streamEntry); begins {
+		if b.at.Number == len(b.info.Streams) || b.info.Streams[b.at.Number].Name != stream {
+			return errDamaged
+		}
+		var s snapshot
+		err := json.Unmarshal(b.data, &s)
+		state, e := s.state()
+		if err != nil || e != nil {
+			return errDamaged
+		}
+		if b.at.Number > 0 {
+			b.at.Messages += b.info.Streams[b.at.Number-1].Messages
+		}
+		b.info.Streams[b.at.Number].Messages = state.Msgs // those it has in truth
 		b.at.Stream = stream
 		b.at.Number++
 	}
 	if b.tell != nil {
 		b.tell(b.at)
 	}
-}
-
-// messages is how many the streams before the one that begins hold.
-func (b *backupReader) messages() uint64 {
-	if b.at.Number == 0 || b.at.Number > len(b.info.Streams) {
-		return 0
-	}
-	return b.info.Streams[b.at.Number-1].Messages
+	return nil
 }
 
 // whole checks the file behind its last entry.

@@ -31,7 +31,11 @@ func Restore(ctx context.Context, c Config, backup io.ReadSeeker, how Restoring)
 	if err != nil {
 		return BackupInfo{}, err
 	}
-	info, err := ReadBackup(backup, how.Progress)
+	info, err := ReadBackup(backup, func(p Progress) {
+		if p.Checking = true; how.Progress != nil {
+			how.Progress(p)
+		}
+	})
 	if err != nil {
 		return info, err
 	}

@@ -144,6 +144,7 @@ func (d *doors) openHTTP() (err error) {
 		Events:    d.sse,
 		Metrics:   d.metrics(),
 		Cluster:   d.cluster(),
+		Backup:    d.backup,
 		WebSocket: d.ws,
 		Page:      web.Handler(js.Source),
 		SlowHead:  d.config.Limits.Handshake,

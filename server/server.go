@@ -199,7 +199,8 @@ func listenWeb(addr string) (*net.TCPListener, error) {
 	return nil, err
 }
 
-func openLog(ctx context.Context, c *Config, logger *slog.Logger) (*engine.Engine, error) {
+// Storage is what the log is told of a configuration.
+func (c *Config) Storage(logger *slog.Logger) (engine.Config, error) {
 	config := engine.Config{
 		Dir:            c.Data,
 		Partitions:     c.Partitions,
@@ -209,7 +210,12 @@ func openLog(ctx context.Context, c *Config, logger *slog.Logger) (*engine.Engin
 		MinFree:        orNone(c.MinFree),
 		Logger:         logger,
 	}
-	if err := c.joinTo(&config); err != nil {
+	return config, c.joinTo(&config)
+}
+
+func openLog(ctx context.Context, c *Config, logger *slog.Logger) (*engine.Engine, error) {
+	config, err := c.Storage(logger)
+	if err != nil {
 		return nil, err
 	}
 	log, err := engine.Open(ctx, config)

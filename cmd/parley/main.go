@@ -80,6 +80,7 @@ func newRootCommand() *cobra.Command {
 	}
 	root.AddCommand(
 		newServeCommand(), newConfigCommand(), newTokenCommand(), newAPIKeyCommand(), newSendCommand(), newTailCommand(), newChatCommand(), newRoomsCommand(), newRevokeCommand(), newClusterCommand(), newDrainCommand(),
+		newBackupCommand(), newRestoreCommand(),
 		newBenchCommand(), newVersionCommand(),
 	)
 	return root

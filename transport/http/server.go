@@ -32,6 +32,7 @@ type Config struct {
 	Events    Events       // required
 	Metrics   http.Handler // /metrics; nil = not there
 	Cluster   http.Handler // /cluster, for who administers; nil = not there
+	Backup    Backup       // /backup, likewise
 	WebSocket http.Handler // /ws; nil = not there. It checks where a request comes from by itself
 	Page      http.Handler // what is nobody else's; nil = nothing
 
@@ -70,6 +71,7 @@ type Server struct {
 	http        *http.Server
 
 	anyAddress atomic.Bool // it listens on all addresses of the machine
+	backingUp  atomic.Bool // a backup is being made
 	draining   atomic.Bool
 	refused    atomic.Int64
 	open       atomic.Int64
@@ -91,6 +93,7 @@ var routes = map[string]map[string]func(*Server, http.ResponseWriter, *http.Requ
 	"/readyz":               {"GET": (*Server).ready},
 	"/metrics":              {"GET": (*Server).metrics},
 	"/cluster":              {"GET": (*Server).cluster},
+	"/backup":               {"GET": (*Server).backup},
 	"/openapi.yaml":         {"GET": (*Server).openAPI},
 	"/asyncapi.yaml":        {"GET": (*Server).asyncAPI},
 }
