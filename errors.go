@@ -19,6 +19,8 @@ const (
 	RateLimited  Code = "rate_limited"
 	Conflict     Code = "conflict"
 	Unavailable  Code = "unavailable"
+	NoResponders Code = "no_responders"
+	Timeout      Code = "timeout"
 	Internal     Code = "internal"
 )
 

@@ -37,6 +37,26 @@ type Log interface {
 	// Since finds where to Read from for the messages that are not older than t.
 	Since(ctx context.Context, room string, t time.Time) (after uint64, err error)
 
+	// Part says in which part of the log a room is: an index in every Position.
+	Part(room string) int
+
+	// FollowMany starts the live tail of all rooms that match lets through, those included that are
+	// not there yet, and says where. Every message of theirs behind at is passed to deliver, each
+	// once, none left out, those of one part in the order of their seqs; at reaches all that an
+	// earlier receipt has named. upTo is where the part has been told up to: deliver is called
+	// with no messages, now and then, where only rooms that do not match have moved it. Otherwise
+	// deliver is held to what Follow says of it. match is asked about a room at any time, from any
+	// goroutine, and always answers alike. There may be any number of such tails.
+	FollowMany(ctx context.Context, match func(room string) bool, deliver DeliverMany) (at Position, stop func(), err error)
+
+	// ReadMany gives up to limit messages behind a position, of rooms that match lets through: those of
+	// one part in the order of their seqs, and across parts about as they were sent. It looks at a
+	// bounded number of messages, so that a page may have none though there are more.
+	ReadMany(ctx context.Context, match func(room string) bool, after Position, limit int) (ManyPage, error)
+
+	// SinceMany finds where to ReadMany from for the messages that are not older than t.
+	SinceMany(ctx context.Context, t time.Time) (Position, error)
+
 	// Rooms lists the rooms that hold messages, by name.
 	Rooms(ctx context.Context) ([]RoomInfo, error)
 
@@ -52,6 +72,21 @@ type Page struct {
 	// Trimmed says that messages between the position asked for and the first one here were, or
 	// may have been, removed by retention. Never for position 0, which asks for what is left.
 	Trimmed bool
+}
+
+// DeliverMany takes messages of one part of the log from a tail; see [Log.FollowMany].
+type DeliverMany func(part int, upTo uint64, batch []*Message)
+
+// ManyPage is a stretch of many rooms' logs.
+type ManyPage struct {
+	Messages []*Message // Prev is exact
+	Next     Position   // behind them, and behind all that was looked at
+	More     bool       // there was more behind Next when the page was read
+
+	// Trimmed are rooms of which messages between the position asked for and their first one here
+	// were, or may have been, removed by retention. Never in a part of which all that is left was
+	// asked for, from seq 0 on.
+	Trimmed []string
 }
 
 // RoomInfo is a room as a list shows it.

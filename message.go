@@ -52,6 +52,11 @@ type Message struct {
 	// Session is the session that sent it, so that this session can skip what it said itself
 	// even when the tail is faster than the ack. It never crosses the wire.
 	Session SessionID
+
+	// Of interest to workers alone.
+	Key      string    // jobs with the same key are done one at a time, in order; "" = none
+	Priority uint8     // those with a higher one are given out first
+	Expires  time.Time // not given out from then on; zero = never
 }
 
 // SessionID names one connection, on all nodes and for ever: 64 random bits.
@@ -68,6 +73,10 @@ type Draft struct {
 	Type    Type
 	Body    []byte
 	Session SessionID
+
+	Key      string // as of a Message
+	Priority uint8
+	Expires  time.Time
 
 	// Retry says that the sender chose the ID and may send it again: the log then stores the
 	// first of (Room, From, ID) within its dedupe window and answers the others with its seq.

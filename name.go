@@ -15,6 +15,9 @@ const (
 	MaxID       = 128 // bytes of printable ASCII
 )
 
+// HookPrefix begins the names of hooks that send: no user has such a name, proved or not.
+const HookPrefix = "hook:"
+
 // maxDecomposed is the bytes a character may have before NFC puts its parts together: a letter
 // with four marks. What is longer is refused before any work is done on it.
 const maxDecomposed = 12
@@ -110,6 +113,9 @@ func ParseName(s string) (string, error) {
 	}
 	if strings.IndexFunc(s, seen) < 0 {
 		return "", Errorf(BadRequest, "a name is more than spaces")
+	}
+	if head := strings.TrimSpace(s); len(head) >= len(HookPrefix) && strings.EqualFold(head[:len(HookPrefix)], HookPrefix) {
+		return "", Errorf(BadRequest, "a name does not begin with %s: those are of hooks", HookPrefix)
 	}
 	return s, nil
 }

@@ -100,7 +100,7 @@ func (gs Grants) Any(r Right) bool {
 }
 
 // everywhere stands for every room.
-var everywhere = Pattern{"**"}
+var everywhere = Pattern{parley.AllRooms}
 
 // Everywhere says whether all of r may be done in every room, there or not: some grants for ** say
 // so. What is not done in a room, as revoking somebody, takes that.

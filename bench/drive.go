@@ -18,6 +18,8 @@ type sender struct {
 	frames []byte
 	size   int // of one frame
 	stamp  span
+	room   span // where the room's number stands, if the messages go round
+	turn   int
 
 	// Owned by the lane that reads.
 	lines lines
@@ -35,7 +37,7 @@ func newSender(r *fanoutRun, session int) (*sender, error) {
 		body = prose(body)
 	}
 	t := r.dialect.frame(session, r.room, body)
-	s := &sender{run: r, size: len(t.frame), stamp: t.body}
+	s := &sender{run: r, size: len(t.frame), stamp: t.body, room: t.room, turn: session}
 	for range min(maxBurst, r.Inflight) {
 		s.frames = append(s.frames, t.frame...)
 	}
@@ -62,7 +64,12 @@ func (s *sender) take(p []byte) error {
 // burst sends the first n frames, stamped with at.
 func (s *sender) burst(ctx context.Context, n int, at int64) error {
 	for i := range n {
-		putDigits(s.stamp.of(s.frames[i*s.size:]), at)
+		frame := s.frames[i*s.size:]
+		putDigits(s.stamp.of(frame), at)
+		if s.run.Rooms > 0 {
+			putDigits(s.room.of(frame), int64(s.turn%s.run.Rooms))
+			s.turn += len(s.run.senders)
+		}
 	}
 	return s.sock.write(ctx, s.frames[:n*s.size])
 }

@@ -20,6 +20,7 @@ import (
 // a schedule, and their latency counts from the time they should have left.
 type Fanout struct {
 	Receivers int
+	Rooms     int // that the messages go round, while the receivers are in a pattern of them; 0 = one room
 	Senders   int
 	Inflight  int // over all senders
 	Rate      int // messages a second over all senders; 0 = as many as Inflight lets through
@@ -38,6 +39,10 @@ func (f Fanout) check() error {
 		return errors.New("fanout needs receivers, senders, messages in flight and a sample, and a rate of 0 or more")
 	case f.For <= 0:
 		return errors.New("fanout needs time")
+	case f.Rooms < 0 || f.Rooms >= maxRooms:
+		return fmt.Errorf("at most %d rooms", maxRooms-1)
+	case f.Rooms > 0 && (f.Encoding != "json" || f.overHTTP()):
+		return errors.New("the receivers of a pattern have JSON over TCP")
 	}
 	if _, err := parleyDialect(f.Encoding, ""); err != nil {
 		return err
@@ -62,7 +67,7 @@ func (f Fanout) floorChunk() int {
 
 func (f Fanout) peer(name, _ string) []string {
 	switch {
-	case f.overHTTP():
+	case f.overHTTP() || f.Rooms > 0:
 		return nil // peers have no such way
 	case name == NATS:
 		return []string{"bench", "nats-server"}
@@ -119,7 +124,7 @@ type fanoutRun struct {
 }
 
 func newFanoutRun(f Fanout, t *target) (*fanoutRun, error) {
-	r := &fanoutRun{Fanout: f, target: t, clock: newClock(), room: roomName(runName(), 0), more: make(chan struct{}, 1)}
+	r := &fanoutRun{Fanout: f, target: t, clock: newClock(), room: roomName(runName()+".room", 0), more: make(chan struct{}, 1)}
 	var err error
 	switch t.name {
 	case NATS:
@@ -140,7 +145,7 @@ func newFanoutRun(f Fanout, t *target) (*fanoutRun, error) {
 // connect makes the receivers and the senders.
 func (r *fanoutRun) connect(ctx context.Context) error {
 	conns, err := dialAll(ctx, r.way().addr(r.target), r.Receivers, r.target.say, func(_ int, c net.Conn) error {
-		return r.dialect.receive(c, r.room)
+		return r.dialect.receive(c, r.followed())
 	})
 	if err != nil {
 		return fmt.Errorf("make receivers: %w", err)
@@ -149,6 +154,9 @@ func (r *fanoutRun) connect(ctx context.Context) error {
 	samples := min(r.Samples, r.Receivers)
 	for i, c := range conns {
 		rec := newReceiver(r.way())
+		if r.Rooms > 0 {
+			rec.counter = &eventCounter{mark: messageMark}
+		}
 		// The samples are spread evenly, for servers serve their members in some order.
 		if k := i * samples / r.Receivers; i == (2*k+1)*r.Receivers/(2*samples) {
 			rec.sample = &sample{run: r, observer: k == samples/2, cut: r.way().cutter(), latency: newHistogram()}
@@ -278,6 +286,7 @@ func (t tally) whole(r *fanoutRun) bool {
 func (r *fanoutRun) row(s stretch) Row {
 	row := Row{Load: "fanout", Params: []Param{
 		{"receivers", r.Receivers},
+		{"rooms", max(1, r.Rooms)},
 		{"senders", r.Senders},
 		{"inflight", r.Inflight},
 		{"rate", r.Rate},

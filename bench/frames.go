@@ -169,15 +169,18 @@ func (f *frameCounter) count(p []byte) (n int64, err error) {
 	return n, err
 }
 
-// eventCounter counts the messages of a room in a stream of server-sent events.
-type eventCounter struct{ tail []byte }
+// eventCounter counts messages in a stream in which there are other things too, by a mark that each has once.
+type eventCounter struct{ mark, tail []byte }
 
-var eventMark = []byte("\nevent: message\n")
+var (
+	eventMark   = []byte("\nevent: message\n")       // of server-sent events
+	messageMark = []byte(`{"op":"message","room":"`) // of JSON lines
+)
 
 func (e *eventCounter) count(p []byte) (int64, error) {
-	keep := len(eventMark) - 1
+	keep := len(e.mark) - 1
 	e.tail = append(e.tail, p[:min(keep, len(p))]...)
-	n := bytes.Count(e.tail, eventMark) + bytes.Count(p, eventMark)
+	n := bytes.Count(e.tail, e.mark) + bytes.Count(p, e.mark)
 	if len(p) > keep {
 		e.tail = append(e.tail[:0], p[len(p)-keep:]...)
 	} else {

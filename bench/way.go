@@ -82,7 +82,7 @@ func (w way) counter(pong func([]byte) error) counter {
 	case WebSocket:
 		return &frameCounter{frames{pong: pong}}
 	case SSE:
-		return new(eventCounter)
+		return &eventCounter{mark: eventMark}
 	}
 	return lineCounter{}
 }

@@ -135,9 +135,10 @@ func (c *Client) sibling() (*Client, error) {
 }
 
 // Room gives a room by its name. No room has to be made; a name that cannot be one is reported
-// by the calls on it.
+// by the calls on it. The name may be a pattern, as orders.*.new or orders.**: then Messages gives those
+// of all rooms that fit, and nothing else can be done with it.
 func (c *Client) Room(name string) *Room {
-	parsed, err := parley.ParseRoom(name)
+	parsed, err := parseRooms(name)
 	if err != nil {
 		return &Room{client: c, name: name, fault: err}
 	}

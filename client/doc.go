@@ -36,6 +36,13 @@
 // the rooms. [OnPresence] has [Room.Messages] tell who comes and goes, and [Room.Signal] and
 // [OnSignal] carry what is for now alone, such as who is typing.
 //
+// [Client.Work] takes jobs of a group and has a function do each; [Room.Ask] asks those who serve a room with
+// [Client.Answer]. [AsReader] and [Room.Done] keep a position on the server:
+//
+//	err := c.Work(ctx, "squares", "g", func(ctx context.Context, job *parley.Job) error {
+//		return square(job.Body) // nil is done, an error a retry
+//	}, client.Parallel(4))
+//
 // A position is a seq: keep the Seq of the last message you have dealt with, and give it to
 // [After] when your program starts again.
 //

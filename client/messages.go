@@ -19,7 +19,11 @@ type reading struct {
 	since  time.Time
 	limit  int
 	noEcho bool
+	reader string
 	joined func(seq uint64)
+
+	cursor   string
+	onCursor func(cursor string)
 
 	presence func(Presence)
 	signal   func(Signal)
@@ -51,6 +55,11 @@ func Ago(d time.Duration) ReadOption {
 // NoEcho leaves out the messages that this client has sent itself. For [Room.Messages].
 func NoEcho() ReadOption { return func(r *reading) { r.noEcho = true } }
 
+// AsReader goes on where the durable reader of that name is, which the server remembers: see
+// [Room.Done]. One that has never been anywhere begins where the other options say, or with what is
+// sent from now on. For [Room.Messages].
+func AsReader(name string) ReadOption { return func(r *reading) { r.reader = name } }
+
 // OnJoined has f called each time the room has been joined, with the seq of its newest message
 // then, by the goroutine that iterates. What is sent to the room from the first call on is not
 // missed. For [Room.Messages].
@@ -65,14 +74,14 @@ func Limit(n int) ReadOption { return func(r *reading) { r.limit = n } }
 // stream checks what Messages was asked for.
 func (r *reading) stream() error {
 	starts := 0
-	for _, given := range []bool{r.after != nil, r.last != 0, !r.since.IsZero()} {
+	for _, given := range []bool{r.after != nil, r.last != 0, !r.since.IsZero(), r.cursor != ""} {
 		if given {
 			starts++
 		}
 	}
 	switch {
 	case starts > 1:
-		return parley.Errorf(parley.BadRequest, "at most one of After, Last and Since")
+		return parley.Errorf(parley.BadRequest, "at most one of After, Last, Since and Behind")
 	case r.last < 0:
 		return parley.Errorf(parley.BadRequest, "Last is a number of messages")
 	case r.before != nil || r.limit != 0:
@@ -86,7 +95,7 @@ func (r *reading) page() error {
 	switch {
 	case r.after != nil && r.before != nil:
 		return parley.Errorf(parley.BadRequest, "either Before or After")
-	case r.last != 0 || !r.since.IsZero() || r.noEcho || r.joined != nil || r.presence != nil || r.signal != nil:
+	case r.last != 0 || !r.since.IsZero() || r.noEcho || r.reader != "" || r.joined != nil || r.presence != nil || r.signal != nil:
 		return parley.Errorf(parley.BadRequest, "History takes Before, After and Limit")
 	case r.limit < 0 || r.limit > parley.MaxPage:
 		return parley.Errorf(parley.BadRequest, "Limit is from 1 to %d", parley.MaxPage)
@@ -106,14 +115,17 @@ func (r *reading) page() error {
 // A consumer that is slower than the room slows nobody: some 1,000 messages are kept for it, and
 // the rest is read again from the server's log as it catches up.
 //
-// A connection can be in a room once, and in a limited number of rooms. An iterator beyond that
-// gets a connection of its own, for as long as it lasts.
+// A connection can be in a room once, or in one pattern that covers it, and in a limited number of rooms. An
+// iterator beyond that gets a connection of its own, for as long as it lasts.
 func (r *Room) Messages(ctx context.Context, opts ...ReadOption) iter.Seq2[*parley.Message, error] {
 	return func(yield func(*parley.Message, error) bool) {
 		asked := newReading(opts)
 		err := r.fault
 		if err == nil {
 			err = asked.stream()
+		}
+		if err == nil {
+			err = asked.cursors(r.name)
 		}
 		if err != nil {
 			yield(nil, err)
@@ -135,6 +147,8 @@ func (r *Room) Messages(ctx context.Context, opts ...ReadOption) iter.Seq2[*parl
 				if !yield(nil, ev.gap) {
 					return
 				}
+			case ev.cursor != "":
+				sub.onCursor(ev.cursor)
 			case !yield(ev.message, nil):
 				return
 			}
@@ -166,6 +180,11 @@ func (c *Client) claim(sub *subscription) bool {
 	defer c.mu.Unlock()
 	if c.subs[sub.room] != nil || len(c.subs) >= c.welcomed.Rooms {
 		return false
+	}
+	for _, other := range c.subs {
+		if sub.overlaps(other) {
+			return false
+		}
 	}
 	c.subs[sub.room] = sub
 	return true

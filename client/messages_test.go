@@ -109,7 +109,7 @@ func TestMessagesStart(t *testing.T) {
 		"last":        {[]client.ReadOption{client.Last(2)}, []string{"2", "3", "new"}},
 		"ago":         {[]client.ReadOption{client.Ago(150 * time.Minute)}, []string{"2", "3", "new"}},
 		"since":       {[]client.ReadOption{client.Since(time.Date(2000, 1, 1, 0, 30, 0, 0, time.UTC))}, []string{"2", "3", "new"}},
-		"two starts":  {[]client.ReadOption{client.After(1), client.Last(1)}, []string{"end: bad_request: at most one of After, Last and Since"}},
+		"two starts":  {[]client.ReadOption{client.After(1), client.Last(1)}, []string{"end: bad_request: at most one of After, Last, Since and Behind"}},
 		"not for it":  {[]client.ReadOption{client.Limit(1)}, []string{"end: bad_request: Before and Limit are for History"}},
 		"beyond head": {[]client.ReadOption{client.After(7)}, []string{"new"}},
 	} {

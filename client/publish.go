@@ -37,6 +37,19 @@ func WithType(t parley.Type) PublishOption { return func(op *wire.Op) { op.Type 
 // default), and answers the others with its seq. Without it the client makes an id.
 func WithID(id string) PublishOption { return func(op *wire.Op) { op.ID = id } }
 
+// WithKey has workers do the jobs of one key one at a time, in the order sent.
+func WithKey(key string) PublishOption { return func(op *wire.Op) { op.JobKey = key } }
+
+// WithPriority has workers be given the job before those of a lower priority: 0 to [wire.MaxPriority].
+func WithPriority(p int) PublishOption { return func(op *wire.Op) { op.Priority = p } }
+
+// WithDue has the server keep the message until a time, at most 366 days away, and send it to the room then.
+// It is durable when that is acknowledged, and has no seq yet: the receipt's is 0.
+func WithDue(at time.Time) PublishOption { return func(op *wire.Op) { op.Due = at } }
+
+// WithTTL has workers not be given the job once it is older than d.
+func WithTTL(d time.Duration) PublishOption { return func(op *wire.Op) { op.TTL = d } }
+
 // Publish sends a message and returns when it is durable.
 //
 // After a lost connection, and where the server cannot take it for now, it sends again under the

@@ -41,10 +41,13 @@ type session struct {
 	queue    [][]byte // operations to write, sends apart
 	waiting  map[uint64]answerer
 	audience map[string]*subscription
+
+	workers   map[workKey]*worker
+	consulted map[string]*answering // by room
 }
 
 // answerer is told of the answer to one operation, or that there will be none: once, by a
-// goroutine that must not be made to wait.
+// goroutine that must not be made to wait. That of an ask is told of each answer, and of their end.
 type answerer interface {
 	answer(f *wire.Frame)
 	lost()
@@ -62,6 +65,9 @@ func newSession(c *Client, l link, addr, token string, welcome *wire.Frame) *ses
 		kick:     c.out.kick,
 		waiting:  make(map[uint64]answerer),
 		audience: make(map[string]*subscription),
+
+		workers:   make(map[workKey]*worker),
+		consulted: make(map[string]*answering),
 	}
 }
 
@@ -93,6 +99,8 @@ func (s *session) end() {
 	s.mu.Lock()
 	s.over = true
 	waiting, audience := s.waiting, s.audience
+	workers, consulted := s.workers, s.consulted
+	s.workers, s.consulted = nil, nil
 	s.waiting, s.audience, s.queue = nil, nil, nil
 	s.mu.Unlock()
 	for _, w := range waiting {
@@ -100,6 +108,15 @@ func (s *session) end() {
 	}
 	for _, sub := range audience {
 		sub.lost(s)
+	}
+	for _, w := range workers {
+		w.lost()
+	}
+	for _, a := range consulted {
+		select {
+		case a.wake <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -167,7 +184,10 @@ func (s *session) unlisten(sub *subscription) {
 func (s *session) listener(room string) *subscription {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.audience[room]
+	if sub := s.audience[room]; sub != nil {
+		return sub
+	}
+	return s.covering(room)
 }
 
 // wake has the writer look for what there is to write.
@@ -249,11 +269,15 @@ func (s *session) read() error {
 var handlers = map[string]func(*session, *wire.Frame){
 	"message": (*session).onMessage,
 	"gap":     (*session).onGap,
+	"cursor":  (*session).onCursor,
 	"error":   (*session).onError,
 	"left":    (*session).onLeft,
 
 	"presence": (*session).onPresence,
 	"signal":   (*session).onSignal,
+
+	"job":      (*session).onJob,
+	"question": (*session).onQuestion,
 }
 
 func (s *session) onMessage(f *wire.Frame) {
@@ -266,7 +290,7 @@ func (s *session) onMessage(f *wire.Frame) {
 
 func (s *session) onGap(f *wire.Frame) {
 	if sub := s.listener(f.Room); sub != nil {
-		sub.gap(s, f.Next)
+		sub.gap(s, f.Room, f.After, f.Next)
 	}
 }
 
@@ -301,7 +325,9 @@ func (s *session) onAnswer(f *wire.Frame) {
 	}
 	s.mu.Lock()
 	w := s.waiting[ref]
-	delete(s.waiting, ref)
+	if f.Op != "answer" { // more of them may come, and an end
+		delete(s.waiting, ref)
+	}
 	s.mu.Unlock()
 	if w != nil {
 		w.answer(f)

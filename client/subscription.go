@@ -24,10 +24,12 @@ type subscription struct {
 	client *Client
 	room   string
 	noEcho bool
+	reader string
 	joined func(seq uint64)
 
 	onPresence func(Presence)
 	onSignal   func(Signal)
+	onCursor   func(cursor string)
 
 	events chan event
 	wake   chan struct{} // of one: the state has changed
@@ -44,15 +46,17 @@ type subscription struct {
 	joins   int        // how often it has been joined
 	told    int        // how many of them the consumer was told of
 	head    uint64     // the room's newest, at the last of them
+	many    *many      // of a pattern, in place of cursor; nil for a room
 	aside   aside
 	refusal error // of the last join; temporary
 	fault   error // final
 }
 
-// event is a message, or a gap, for the consumer.
+// event is a message, a gap, or a place in a pattern, for the consumer.
 type event struct {
 	message *parley.Message
 	gap     *Gap
+	cursor  string
 }
 
 // joinState is how a subscription stands with its session.
@@ -71,14 +75,20 @@ func newSubscription(c *Client, room string, r *reading) *subscription {
 		client: c,
 		room:   room,
 		noEcho: r.noEcho,
+		reader: r.reader,
 		joined: r.joined,
 
 		onPresence: r.presence,
 		onSignal:   r.signal,
+		onCursor:   r.onCursor,
 
 		events: make(chan event, maxBuffered),
 		wake:   make(chan struct{}, 1),
 		start:  wire.Start{After: r.after, Last: r.last, Since: r.since},
+	}
+	if sub.many = newMany(room); sub.many != nil {
+		sub.many.at(r.cursor)
+		return sub
 	}
 	if r.after != nil && *r.after > 0 {
 		sub.cursor, sub.placed = *r.after, true
@@ -171,13 +181,17 @@ func (sub *subscription) rejoin(ctx context.Context) error {
 	if sub.placed {
 		after := sub.cursor
 		start = wire.Start{After: &after}
+	} else if sub.many != nil {
+		if behind, known := sub.many.start(); known {
+			start = behind
+		}
 	}
 	sub.mu.Unlock()
 	if !s.listen(sub) {
 		sub.lost(s)
 		return nil
 	}
-	s.ask(wire.Op{Kind: wire.Join, Room: sub.room, Start: start, Presence: sub.onPresence != nil}, joinAnswer{sub, s})
+	s.ask(wire.Op{Kind: wire.Join, Room: sub.room, Start: start, Reader: sub.reader, Presence: sub.onPresence != nil}, joinAnswer{sub, s})
 	return nil
 }
 
@@ -212,10 +226,15 @@ func (a joinAnswer) answer(f *wire.Frame) {
 	sub.state = member
 	sub.joins++
 	sub.head = f.Seq
+	if sub.many != nil {
+		sub.many.at(f.Cursor)
+		sub.notify()
+		return
+	}
 	if sub.onPresence != nil {
 		sub.aside.present(f)
 	}
-	if !sub.placed && !sub.start.Replays() {
+	if !sub.placed && !sub.start.Replays() && sub.reader == "" {
 		sub.cursor, sub.placed = f.Seq, true // live: from here on nothing may be missed
 	}
 	sub.notify()
@@ -246,6 +265,10 @@ func (sub *subscription) deliver(s *session, m *parley.Message, err error) {
 		sub.leave()
 		return
 	}
+	if sub.many != nil {
+		sub.deliverMany(m)
+		return
+	}
 	if sub.placed && m.Seq <= sub.cursor {
 		return
 	}
@@ -264,10 +287,14 @@ func (sub *subscription) deliver(s *session, m *parley.Message, err error) {
 	}
 }
 
-// gap takes the server's word that messages below next are gone.
-func (sub *subscription) gap(s *session, next uint64) {
+// gap takes the server's word that messages of a room behind after and below next are gone.
+func (sub *subscription) gap(s *session, room string, after, next uint64) {
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
+	if sub.many != nil && sub.state == member && sub.sess == s {
+		sub.push(event{gap: &Gap{Room: room, After: after, Next: next}})
+		return
+	}
 	if sub.state != member || sub.sess != s || !sub.placed || next <= sub.cursor+1 {
 		return
 	}

@@ -19,6 +19,7 @@ import (
 func TestRoomsWithoutEnd(t *testing.T) {
 	s := newServer(t, nil, lean)
 	s.start()
+	known(t, s)
 	c, other := hello(t, s, "eve"), hello(t, s, "ada")
 	other.want(`{"op":"join","room":"lobby"}`, `{"op":"joined"}`)
 	_, before := s.process.memory(t)

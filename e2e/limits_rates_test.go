@@ -246,9 +246,10 @@ func TestRates(t *testing.T) {
 // known waits until the server knows its rooms, of which there are none: nobody is refused for them before.
 func known(t *testing.T, s *server) {
 	t.Helper()
+	admin := tokenFor(t, "root", []grant{{"**", everyRight}})
 	eventually(t, "the rooms are known", func() bool {
-		resp, _ := request(t, s, http.MethodGet, "/readyz", "", "")
-		return resp.StatusCode == http.StatusOK
+		_, text := request(t, s, http.MethodGet, "/metrics", admin, "")
+		return regexp.MustCompile(`(?m)^parley_room_lists_total [1-9]`).MatchString(text)
 	})
 }
 

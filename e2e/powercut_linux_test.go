@@ -48,7 +48,7 @@ func TestPowerCut(t *testing.T) {
 	for range 10 {
 		l.rec.await(t, 100+rand.IntN(400))
 		l.fault("power-cut")
-		disk.cut()
+		disk.cutUnder(s.process)
 		s.kill()
 		disk.unmount(0)
 		disk.mount()
@@ -68,7 +68,7 @@ func TestPowerCutWhileTheServerGoesOn(t *testing.T) {
 	for range 3 {
 		l.rec.await(t, 300)
 		l.fault("power-cut")
-		disk.cut()
+		disk.cutUnder(s.process)
 		refused := hello(t, s, "late")
 		refused.want(`{"op":"send","room":"a","body":"into the void"}`, `{"op":"error","code":"unavailable"}`)
 		refused.want(`{"op":"ping"}`, `{"op":"pong"}`)

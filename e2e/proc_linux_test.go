@@ -1,10 +1,12 @@
 package e2e_test
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -42,6 +44,27 @@ func (p *process) resetPeak(t testing.TB) {
 	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.cmd.Process.Pid), []byte("5"), 0); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// still says whether all threads of a process that was stopped have stopped: one in a system call does so
+// at its end.
+func (p *process) still(t testing.TB) bool {
+	t.Helper()
+	stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, stat := range stats {
+		data, err := os.ReadFile(stat)
+		if err != nil {
+			continue // it has ended
+		}
+		state := data[bytes.LastIndexByte(data, ')')+1:]
+		if !bytes.HasPrefix(bytes.TrimSpace(state), []byte("T")) {
+			return false
+		}
+	}
+	return len(stats) > 0
 }
 
 // descriptors counts the process's open files.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -124,4 +125,15 @@ func (d *diskImage) cut() {
 	if err := unix.IoctlSetPointerInt(int(f.Fd()), ext4Shutdown, withoutTheLog); err != nil {
 		d.t.Fatalf("cut the power: %v", err)
 	}
+}
+
+// cutUnder is cut for a process that uses the disk. The file system lets a sync that is under way
+// succeed while it is shut down, though what it was for is dropped (as no disk would whose power goes), so
+// the process stands still at that moment; it goes on afterwards.
+func (d *diskImage) cutUnder(p *process) {
+	d.t.Helper()
+	p.signal(syscall.SIGSTOP)
+	eventually(d.t, "every thread stands still", func() bool { return p.still(d.t) })
+	d.cut()
+	p.signal(syscall.SIGCONT)
 }

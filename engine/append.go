@@ -17,16 +17,22 @@ var records = sync.Pool{New: func() any { return new([]byte) }}
 
 // Append implements parley.Log. One that waits for its turn gives up with ctx.
 func (e *Engine) Append(ctx context.Context, d parley.Draft, done func(parley.Receipt, error)) error {
+	if len(d.Body) > maxRecord-weightUnit {
+		return parley.Errorf(parley.TooLarge, "a message has at most %d bytes", maxRecord-weightUnit)
+	}
+	s := slot{place: e.place(d.Room), done: done}
+	return e.append(ctx, s, len(d.Body), func(token uint64) error { return e.commit(s.place, token, &d) })
+}
+
+// append holds a slot for s, whose body has so many bytes, and has commit write it.
+func (e *Engine) append(ctx context.Context, s slot, bytes int, commit func(token uint64) error) error {
 	now := time.Now()
 	e.checkSpace(now)
 	if err := e.health.refuses(); err != nil {
 		e.counts.refused.Add(1)
 		return err
 	}
-	if len(d.Body) > maxRecord-weightUnit {
-		return parley.Errorf(parley.TooLarge, "a message has at most %d bytes", maxRecord-weightUnit)
-	}
-	weight := int64(1 + len(d.Body)/weightUnit)
+	weight := int64(1 + bytes/weightUnit)
 	if !e.inflight.TryAcquire(weight) {
 		e.counts.waited.Add(1)
 		if err := e.inflight.Acquire(ctx, weight); err != nil {
@@ -35,14 +41,14 @@ func (e *Engine) Append(ctx context.Context, d parley.Draft, done func(parley.Re
 		}
 		now = time.Now()
 	}
-	s := slot{weight: weight, place: e.place(d.Room), done: done, since: now}
+	s.weight, s.since = weight, now
 	token := e.slots.take(s)
 	// Whoever makes the engine refuse looks for held slots only after he has said so: either he
 	// finds this one, or it is seen here that he did.
 	if err := e.health.refuses(); err != nil {
 		return e.refuse(token, err)
 	}
-	if err := e.commit(s.place, token, &d); err != nil {
+	if err := commit(token); err != nil {
 		return e.refuse(token, errNot.Because(err))
 	}
 	return nil

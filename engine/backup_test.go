@@ -22,8 +22,39 @@ func fillRooms(t testing.TB, e *engine.Engine, n int) map[string][]*parley.Messa
 	for r := range 10 {
 		sayMany(t, e, fmt.Sprint("room", r), n)
 	}
+	for j := range 10 {
+		for i := range 20 {
+			write(t, e, fmt.Sprint("journal", j), fmt.Sprint(i))
+		}
+	}
 	say(t, e, parley.Draft{Room: "big", ID: "1", From: "ada", Body: bytes.Repeat([]byte("x"), 1<<20), Retry: true})
 	return allRooms(t, e)
+}
+
+// write adds a record to a journal.
+func write(t testing.TB, e *engine.Engine, journal, record string) {
+	t.Helper()
+	done := make(chan error, 1)
+	err := e.Write(t.Context(), journal, []byte(record), func(_ uint64, err error) { done <- err })
+	if err == nil {
+		err = <-done
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// allRecords gives what the journals of fillRooms hold.
+func allRecords(t testing.TB, e *engine.Engine) (all [][]parley.Record) {
+	t.Helper()
+	for j := range 10 {
+		records, _, err := e.Records(t.Context(), fmt.Sprint("journal", j), 0, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, records)
+	}
+	return all
 }
 
 func allRooms(t testing.TB, e *engine.Engine) map[string][]*parley.Message {
@@ -60,9 +91,15 @@ func restore(t testing.TB, c engine.Config, file []byte) {
 	}
 }
 
-// wantRestored checks that engines hold what another held, know the ids of it and go on behind it.
-func wantRestored(t testing.TB, want map[string][]*parley.Message, to ...*engine.Engine) {
+// wantRestored checks that engines hold what another held, rooms and journals, know the ids of it and go on behind it.
+func wantRestored(t testing.TB, want map[string][]*parley.Message, records [][]parley.Record, to ...*engine.Engine) {
 	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !cmp.Equal(records, allRecords(t, to[len(to)-1])); tick() {
+		if time.Now().After(end) { // another node may show them a moment later
+			t.Errorf("journals (-want +got):\n%s", cmp.Diff(records, allRecords(t, to[len(to)-1])))
+			break
+		}
+	}
 	for i, at := range to {
 		settled(t, at, want)
 		if diff := cmp.Diff(want, allRooms(t, at)); diff != "" {
@@ -98,11 +135,11 @@ func settled(t testing.TB, e *engine.Engine, want map[string][]*parley.Message) 
 
 func TestOneNodesBackupIsRestoredOnOneNodeAndOnThree(t *testing.T) {
 	e := open(t, engine.Config{})
-	want := fillRooms(t, e, 300)
+	want, records := fillRooms(t, e, 300), allRecords(t, e)
 	file := backUp(t, e)
 	dir := t.TempDir()
 	restore(t, engine.Config{Dir: dir}, file)
-	wantRestored(t, want, open(t, engine.Config{Dir: dir}))
+	wantRestored(t, want, records, open(t, engine.Config{Dir: dir}))
 
 	cl := configureCluster(t, engine.Config{})
 	restore(t, cl.configs[1], file)
@@ -110,19 +147,20 @@ func TestOneNodesBackupIsRestoredOnOneNodeAndOnThree(t *testing.T) {
 		cl.configs[i].Cluster.Adopt = true
 	}
 	cl.open(0, 1, 2)
-	wantRestored(t, want, cl.nodes...)
+	wantRestored(t, want, records, cl.nodes...)
 }
 
 func TestAClustersBackupIsRestoredOnOneNode(t *testing.T) {
 	cl := newCluster(t, engine.Config{})
 	want := fillRooms(t, cl.nodes[0], 100)
+	records := allRecords(t, cl.nodes[0])
 	for i, e := range cl.nodes { // any node can be asked
 		settled(t, e, want)
 		dir := t.TempDir()
 		restore(t, engine.Config{Dir: dir}, backUp(t, e))
 		one := open(t, engine.Config{Dir: dir})
 		t.Log("backed up at node", i)
-		wantRestored(t, want, one)
+		wantRestored(t, want, records, one)
 		closeEngine(t, one)
 	}
 }
@@ -147,7 +185,7 @@ func TestABackupIsMadeWhileTheLogGoesOn(t *testing.T) {
 func TestAStoppedLogIsBackedUp(t *testing.T) {
 	from := engine.Config{Dir: t.TempDir()}
 	e := open(t, from)
-	want := fillRooms(t, e, 20)
+	want, records := fillRooms(t, e, 20), allRecords(t, e)
 	var file bytes.Buffer
 	if err := engine.BackUp(t.Context(), from, &file, nil); !errors.Is(err, engine.ErrInUse) {
 		t.Errorf("a log that is in use: %v", err)
@@ -158,7 +196,7 @@ func TestAStoppedLogIsBackedUp(t *testing.T) {
 	}
 	to := engine.Config{Dir: t.TempDir()}
 	restore(t, to, file.Bytes())
-	wantRestored(t, want, open(t, to))
+	wantRestored(t, want, records, open(t, to))
 	none := filepath.Join(t.TempDir(), "none")
 	if err := engine.BackUp(t.Context(), engine.Config{Dir: none}, io.Discard, nil); err == nil {
 		t.Error("backed up what is not there")
@@ -192,7 +230,7 @@ func TestABackupMayBeOld(t *testing.T) {
 
 func TestARestoreGoesOverMessagesOnlyWhenTold(t *testing.T) {
 	e := open(t, engine.Config{})
-	want := fillRooms(t, e, 20)
+	want, records := fillRooms(t, e, 20), allRecords(t, e)
 	file := backUp(t, e)
 	to := engine.Config{Dir: t.TempDir()}
 	if err := os.Mkdir(filepath.Join(to.Dir, "restoring"), 0o700); err != nil { // one was broken off
@@ -213,7 +251,7 @@ func TestARestoreGoesOverMessagesOnlyWhenTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := open(t, to)
-	wantRestored(t, want, now)
+	wantRestored(t, want, records, now)
 	closeEngine(t, now)
 	aside, err := filepath.Glob(filepath.Join(to.Dir, "replaced-*", "jetstream"))
 	if err != nil || len(aside) != 2 { // of the log that was never used, and of this one
@@ -224,7 +262,7 @@ func TestARestoreGoesOverMessagesOnlyWhenTold(t *testing.T) {
 // A restore that was cut off once all was there is ended by the next start, wherever it was.
 func TestARestoreThatIsWholeTakesItsPlace(t *testing.T) {
 	e := open(t, engine.Config{})
-	want := fillRooms(t, e, 20)
+	want, records := fillRooms(t, e, 20), allRecords(t, e)
 	file := backUp(t, e)
 	for name, old := range map[string]bool{"before the old one was moved": true, "after it": false} {
 		to := engine.Config{Dir: t.TempDir()}
@@ -241,7 +279,7 @@ func TestARestoreThatIsWholeTakesItsPlace(t *testing.T) {
 			}
 		}
 		t.Log(name)
-		wantRestored(t, want, open(t, to))
+		wantRestored(t, want, records, open(t, to))
 		if _, err := os.Stat(filepath.Join(to.Dir, "restored")); err == nil {
 			t.Error("restored is still there")
 		}

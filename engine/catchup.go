@@ -27,8 +27,22 @@ func (e *Engine) startCatchUp(f *follower) {
 	})
 }
 
+// backOff is how long a reader of the log waits before it tries again. The zero value begins anew.
+type backOff struct{ pause time.Duration }
+
+// sleep waits; false where ctx has ended.
+func (b *backOff) sleep(ctx context.Context) bool {
+	b.pause = min(max(2*b.pause, catchUpBackoff), time.Second)
+	select {
+	case <-time.After(b.pause):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 func (e *Engine) catchUp(f *follower) {
-	pause := catchUpBackoff
+	wait := backOff{}
 	for {
 		mark := e.mark.at(f.place.part)
 		page, err := e.readBehind(f, mark)
@@ -36,19 +50,16 @@ func (e *Engine) catchUp(f *follower) {
 			if f.absorb(page.Messages, page.More, mark) {
 				return
 			}
-			pause = catchUpBackoff
+			wait = backOff{}
 			continue
 		}
 		if e.ctx.Err() != nil || f.isStopped() {
 			return
 		}
 		e.log.Warn("catch up", "room", f.place.room, "error", err)
-		select {
-		case <-time.After(pause):
-		case <-e.ctx.Done():
+		if !wait.sleep(e.ctx) {
 			return
 		}
-		pause = min(2*pause, time.Second)
 	}
 }
 
@@ -101,7 +112,7 @@ func (f *follower) absorb(page []*parley.Message, more bool, mark uint64) bool {
 // partition belongs to one of its rooms, so it asks the log only where the copies have left a hole
 // or, by the clock, have not come since the last look.
 func (e *Engine) safetyCheck(byClock bool) {
-	for _, p := range e.parts {
+	for _, p := range e.parts[:e.cfg.Partitions] {
 		tailed, mark := p.tailed.Load(), e.mark.at(p)
 		upTo := tailed
 		late := byClock && tailed < p.lastMark

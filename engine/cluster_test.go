@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -146,6 +148,40 @@ func (a anywhere) Since(ctx context.Context, room string, t time.Time) (uint64, 
 	return a.node(0).Since(ctx, room, t)
 }
 
+func (a anywhere) Part(room string) int { return a.node(0).Part(room) }
+
+func (a anywhere) FollowMany(ctx context.Context, match func(string) bool, deliver parley.DeliverMany) (parley.Position, func(), error) {
+	return a.node(1).FollowMany(ctx, match, deliver)
+}
+
+func (a anywhere) ReadMany(ctx context.Context, match func(string) bool, after parley.Position, limit int) (parley.ManyPage, error) {
+	return a.node(2).ReadMany(ctx, match, after, limit)
+}
+
+func (a anywhere) SinceMany(ctx context.Context, t time.Time) (parley.Position, error) {
+	return a.node(2).SinceMany(ctx, t)
+}
+
+func (a anywhere) Write(ctx context.Context, journal string, record []byte, done func(uint64, error)) error {
+	return a.node(0).Write(ctx, journal, record, done)
+}
+
+func (a anywhere) Records(ctx context.Context, journal string, after uint64, limit int) ([]parley.Record, bool, error) {
+	return a.node(1).Records(ctx, journal, after, limit)
+}
+
+func (a anywhere) Newest(ctx context.Context, journal string) (parley.Record, error) {
+	return a.node(2).Newest(ctx, journal)
+}
+
+func (a anywhere) Trim(ctx context.Context, journal string, seq uint64) error {
+	return a.node(1).Trim(ctx, journal, seq)
+}
+
+func (a anywhere) Journals(ctx context.Context, prefix string) ([]string, error) {
+	return a.node(2).Journals(ctx, prefix)
+}
+
 func (a anywhere) Rooms(ctx context.Context) ([]parley.RoomInfo, error) { return a.node(2).Rooms(ctx) }
 
 func (a anywhere) Ready() error {
@@ -161,8 +197,33 @@ func TestConformanceOfACluster(t *testing.T) {
 	if testing.Short() {
 		t.Skip("each of the suite's tests starts a cluster")
 	}
-	first := 0
-	logtest.Run(t, func(t *testing.T, s logtest.Settings) logtest.Harness {
+	logtest.Run(t, clusterHarness())
+}
+
+// Journals are read at other nodes than write them.
+func TestJournalsOfACluster(t *testing.T) {
+	if testing.Short() {
+		t.Skip("each of the suite's tests starts a cluster")
+	}
+	all := anywhere{newCluster(t, engine.Config{RetainMessages: 10}), 0}
+	logtest.RunJournals(t, func(t *testing.T, _ logtest.Settings) logtest.Harness {
+		names, err := all.Journals(t.Context(), "") // those of the test before
+		for _, name := range names {
+			err = errors.Join(err, all.Trim(t.Context(), name, math.MaxInt64))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		// No Hold: a majority's disks have what the store says it has taken.
+		return logtest.Harness{Log: all, Tick: tick}
+	})
+}
+
+// clusterHarness gives a cluster to each test of a suite, seen from another node each time.
+func clusterHarness() func(*testing.T, logtest.Settings) logtest.Harness {
+	var first atomic.Int64
+	return func(t *testing.T, s logtest.Settings) logtest.Harness {
+		t.Parallel() // most of a cluster's start is waiting
 		disk := newFaultySync()
 		cl := newCluster(t, engine.Config{
 			RetainMessages: s.RetainMessages,
@@ -177,8 +238,7 @@ func TestConformanceOfACluster(t *testing.T) {
 				}
 			}
 		})
-		first++
-		return logtest.Harness{Log: anywhere{cl, first}, Tick: tick, Hold: disk.hold, Fail: func(err error) {
+		return logtest.Harness{Log: anywhere{cl, int(first.Add(1))}, Tick: tick, Hold: disk.hold, Fail: func(err error) {
 			disk.fail(err)
 			for _, e := range cl.nodes {
 				for e.Ready() == nil {
@@ -186,5 +246,5 @@ func TestConformanceOfACluster(t *testing.T) {
 				}
 			}
 		}}
-	})
+	}
 }

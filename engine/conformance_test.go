@@ -40,28 +40,31 @@ func open(t testing.TB, c engine.Config) *engine.Engine {
 	return e
 }
 
-func TestConformance(t *testing.T) {
-	logtest.Run(t, func(t *testing.T, s logtest.Settings) logtest.Harness {
-		disk := newFaultySync()
-		e := open(t, engine.Config{
-			RetainMessages: s.RetainMessages,
-			MaxInflight:    s.MaxInflight,
-			SafetyCheck:    time.Hour, // the tail brings all by itself
-			Sync:           disk.sync,
-		})
-		t.Cleanup(func() {
-			disk.fail(errors.New("the test is over"))
-			if s := e.Stats(); s.GapFills+s.SafetyFinds+s.Unreadable+s.Broke > 0 {
-				t.Errorf("something was amiss: %+v", s)
-			}
-		})
-		return logtest.Harness{Log: e, Tick: tick, Hold: disk.hold, Fail: func(err error) {
-			disk.fail(err)
-			for e.Ready() == nil { // the sync under way has to end
-				tick()
-			}
-		}}
+func TestConformance(t *testing.T) { logtest.Run(t, harness) }
+
+func TestJournals(t *testing.T) { logtest.RunJournals(t, harness) }
+
+// harness opens an engine whose disk can be steered.
+func harness(t *testing.T, s logtest.Settings) logtest.Harness {
+	disk := newFaultySync()
+	e := open(t, engine.Config{
+		RetainMessages: s.RetainMessages,
+		MaxInflight:    s.MaxInflight,
+		SafetyCheck:    time.Hour, // the tail brings all by itself
+		Sync:           disk.sync,
 	})
+	t.Cleanup(func() {
+		disk.fail(errors.New("the test is over"))
+		if s := e.Stats(); s.GapFills+s.SafetyFinds+s.Unreadable+s.Broke > 0 {
+			t.Errorf("something was amiss: %+v", s)
+		}
+	})
+	return logtest.Harness{Log: e, Tick: tick, Hold: disk.hold, Fail: func(err error) {
+		disk.fail(err)
+		for e.Ready() == nil { // the sync under way has to end
+			tick()
+		}
+	}}
 }
 
 // tick waits until the clock has gone on by more than a millisecond.

@@ -22,9 +22,10 @@ type Engine struct {
 	cfg      Config
 	log      *slog.Logger
 	disk     *disk
-	parts    []*partition
+	parts    []*partition // those of the rooms, then as many of journals
 	mark     *watermark
 	rooms    *followers
+	many     manyFollowers
 	inflight *semaphore.Weighted
 	catchers *semaphore.Weighted
 	batches  *batcher // nil on one node alone
@@ -38,6 +39,7 @@ type Engine struct {
 	flights singleflight.Group
 	watched watched
 	counts  counters
+	grew    atomic.Pointer[func(room string)] // nil: nobody wants to know
 
 	// Kicks hold one wish each: who finds one there need not add another.
 	syncKick, releaseKick, safetyKick, reopenKick chan struct{}
@@ -92,7 +94,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 func newEngine(c Config, d *disk) *Engine {
 	e := &Engine{
 		cfg: c, log: c.Logger, disk: d,
-		mark:        newWatermark(c.Partitions),
+		mark:        newWatermark(2 * c.Partitions),
 		rooms:       newFollowers(),
 		inflight:    semaphore.NewWeighted(int64(c.MaxInflight)),
 		catchers:    semaphore.NewWeighted(catchUpsAtOnce),
@@ -104,9 +106,12 @@ func newEngine(c Config, d *disk) *Engine {
 	for i := range c.Partitions {
 		e.parts = append(e.parts, newPartition(i))
 	}
+	for i := range c.Partitions {
+		e.parts = append(e.parts, newJournalPartition(i, c.Partitions+i))
+	}
 	if c.replicated() {
 		e.batches, e.bus = newBatcher(e), newBus(e)
-		e.watched.kick, e.watched.by = make(chan struct{}, 1), make([]seen, c.Partitions)
+		e.watched.kick, e.watched.by = make(chan struct{}, 1), make([]seen, len(e.parts))
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.close = sync.OnceValue(e.shut)
@@ -186,6 +191,7 @@ func (e *Engine) shut() error {
 	e.running.Wait()
 	e.failHeld(errClosed, func(*slot) bool { return true })
 	e.rooms.stopAll()
+	e.many.stopAll()
 	e.store.Load().close()
 	err := e.disk.sync()
 	if err != nil {

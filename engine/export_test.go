@@ -13,6 +13,16 @@ func (c Config) LosingCopies(which func(seq uint64) bool) Config {
 	return c
 }
 
+// Held counts the live copies that wait for the watermark.
+func (e *Engine) Held() (n int) {
+	for _, p := range e.parts {
+		p.mu.Lock()
+		n += len(p.live)
+		p.mu.Unlock()
+	}
+	return n
+}
+
 func (e *Engine) Break(reason string) { e.storeBroke(reason) }
 
 func AppendRecord(b []byte, d parley.Draft) []byte { return appendRecord(b, &d) }

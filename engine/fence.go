@@ -35,10 +35,14 @@ func (e *Engine) fence(ctx context.Context, p *partition, seq uint64) error {
 		looks = 1
 	}
 	pause := fencePause
+	upTo := seq
 	for good, tried := 0, 0; good < looks; tried++ {
-		there, err := st.quick.reaches(ctx, p, seq)
-		if !there && tried >= fenceLooks { // and where nobody answers, as just after a start
-			there = err == nil && e.removed(ctx, st, p, seq)
+		there, err := upTo == 0, error(nil)
+		if !there {
+			there, err = st.quick.reaches(ctx, p, upTo)
+		}
+		if !there && err == nil && tried >= fenceLooks { // where nobody answers, as just after a start, it tries on
+			upTo = st.left(ctx, p, upTo)
 		}
 		if there {
 			good++
@@ -79,17 +83,30 @@ func (r *reader) reaches(ctx context.Context, p *partition, seq uint64) (bool, e
 	return len(answers) > 0, err
 }
 
-// removed says whether the leader itself has nothing left from seq on, though it was there.
-func (e *Engine) removed(ctx context.Context, st *store, p *partition, seq uint64) bool {
-	ctx, cancel := context.WithTimeout(ctx, watchWithin)
-	defer cancel()
-	stream, err := st.js.Stream(ctx, p.stream)
-	if err != nil {
-		return false
+// left gives the newest seq up to the given one that the leader itself still has, 0 where there is
+// none: what was stored behind it, retention or a trimmed journal has removed, and no replica will
+// show it. Where the leader does not say, it is the given one.
+func (s *store) left(ctx context.Context, p *partition, seq uint64) uint64 {
+	if last, err := s.lastSeq(ctx, p); err != nil || last < seq {
+		return seq
 	}
-	state := stream.CachedInfo().State
-	return state.LastSeq >= seq && state.Msgs == 0
+	var newest struct {
+		Message struct {
+			Seq uint64 `json:"seq"`
+		} `json:"message"`
+	}
+	err := s.ask(ctx, watchWithin, messageAt+p.stream, map[string]string{"last_by_subj": p.roomPrefix + "*"}, &newest)
+	switch {
+	case errors.Is(err, errNoMessage):
+		return 0
+	case err != nil:
+		return seq
+	}
+	return min(seq, newest.Message.Seq)
 }
+
+// messageAt is where the leader of a stream, and no other replica, gives a message.
+const messageAt = "$JS.API.STREAM.MSG.GET."
 
 // reach notes that this node's replica has everything up to seq.
 func (p *partition) reach(seq uint64) {

@@ -39,11 +39,15 @@ func (e *Engine) surplus(now time.Time) (own int, give *partition, to string) {
 	if now.Sub(w.since) < spreadAfter || now.Sub(w.whole) > watchEvery {
 		return 0, nil, ""
 	}
-	leads := e.leads()
+	rooms, journals := e.leads()
 	me := e.cfg.Cluster.Node
 	for i, s := range w.by {
 		if s.leader != me {
 			continue
+		}
+		leads := rooms
+		if e.parts[i].quiet {
+			leads = journals
 		}
 		if peer, ok := e.successor(&s, leads); ok && leads[peer]+2 <= leads[me] {
 			return leads[me], e.parts[i], peer
@@ -52,15 +56,20 @@ func (e *Engine) surplus(now time.Time) (own int, give *partition, to string) {
 	return 0, nil, ""
 }
 
-// leads counts the partitions of each node. The watch's mu is held.
-func (e *Engine) leads() map[string]int {
-	leads := make(map[string]int)
-	for _, s := range e.watched.by {
-		if s.leader != "" {
-			leads[s.leader]++
+// leads counts the partitions of each node, and those of journals by themselves: each kind is spread
+// evenly. The watch's mu is held.
+func (e *Engine) leads() (rooms, journals map[string]int) {
+	rooms, journals = make(map[string]int), make(map[string]int)
+	for i, s := range e.watched.by {
+		switch {
+		case s.leader == "":
+		case e.parts[i].quiet:
+			journals[s.leader]++
+		default:
+			rooms[s.leader]++
 		}
 	}
-	return leads
+	return rooms, journals
 }
 
 // successor gives the replica that leads the fewest partitions and is up to date.
@@ -110,11 +119,15 @@ func (e *Engine) HandOver() {
 	w := &e.watched
 	w.mu.Lock()
 	me := e.cfg.Cluster.Node
-	leads := e.leads()
+	rooms, journals := e.leads()
 	given := make(map[*partition]string)
 	for i, s := range w.by {
 		if s.leader != me {
 			continue
+		}
+		leads := rooms
+		if e.parts[i].quiet {
+			leads = journals
 		}
 		if peer, ok := e.successor(&s, leads); ok {
 			leads[peer]++

@@ -15,6 +15,7 @@ type partition struct {
 	stream     string
 	roomPrefix string // room.<index>.
 	livePrefix string // live.<index>.
+	quiet      bool   // holds journals: nothing of it is republished or followed
 
 	// Learned when the stream was opened.
 	created     time.Time

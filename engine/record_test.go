@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -12,15 +13,19 @@ import (
 )
 
 func FuzzRecordRoundTrip(f *testing.F) {
-	f.Add("id", "ada", byte(0), uint64(1), []byte("hi"))
-	f.Add("", "", byte(2), uint64(1<<64-1), []byte{})
-	f.Fuzz(func(t *testing.T, id, from string, typ byte, session uint64, body []byte) {
-		d := parley.Draft{ID: id, From: from, Type: parley.Type(typ % 3), Session: parley.SessionID(session), Body: body}
+	f.Add("id", "ada", byte(0), uint64(1), []byte("hi"), "", byte(0), int64(0))
+	f.Add("", "", byte(2), uint64(1<<64-1), []byte{}, "key", byte(9), int64(1795330800123))
+	f.Fuzz(func(t *testing.T, id, from string, typ byte, session uint64, body []byte, key string, priority byte, expires int64) {
+		d := parley.Draft{ID: id, From: from, Type: parley.Type(typ % 3), Session: parley.SessionID(session), Body: body, Key: key, Priority: priority}
+		if expires > 0 && expires < 1<<45 {
+			d.Expires = time.UnixMilli(expires)
+		}
 		m, err := engine.DecodeRecord(engine.AppendRecord(nil, d))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m.ID != d.ID || m.From != d.From || m.Type != d.Type || m.Session != d.Session || !bytes.Equal(m.Body, d.Body) {
+		if m.ID != d.ID || m.From != d.From || m.Type != d.Type || m.Session != d.Session || !bytes.Equal(m.Body, d.Body) ||
+			m.Key != d.Key || m.Priority != d.Priority || !m.Expires.Equal(d.Expires) {
 			t.Errorf("%+v came back as %+v", d, m)
 		}
 	})
@@ -36,8 +41,8 @@ func FuzzDecodeRecord(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := engine.DecodeRecord(engine.AppendRecord(nil, parley.Draft{ID: m.ID, From: m.From, Type: m.Type, Session: m.Session, Body: m.Body}))
-		if err != nil || again.ID != m.ID || again.From != m.From || !bytes.Equal(again.Body, m.Body) {
+		again, err := engine.DecodeRecord(engine.AppendRecord(nil, parley.Draft{ID: m.ID, From: m.From, Type: m.Type, Session: m.Session, Body: m.Body, Key: m.Key, Priority: m.Priority, Expires: m.Expires}))
+		if err != nil || again.ID != m.ID || again.From != m.From || !bytes.Equal(again.Body, m.Body) || again.Key != m.Key {
 			t.Errorf("%x: %+v, then %+v, %v", b, m, again, err)
 		}
 	})

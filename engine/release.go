@@ -18,7 +18,11 @@ func (e *Engine) runRelease() {
 		}
 		for _, p := range e.parts {
 			mark := e.mark.at(p)
-			r.releaseLive(p, mark)
+			if p.quiet {
+				p.tailed.Store(mark)
+			} else {
+				r.releaseLive(p, mark)
+			}
 			p.told.Store(mark)
 			r.releaseAcked(p, mark)
 		}
@@ -29,6 +33,7 @@ func (e *Engine) runRelease() {
 type releaser struct {
 	*Engine
 	touched []*follower
+	many    manyRoutes
 	slots   []slot
 }
 
@@ -48,23 +53,33 @@ func (e *Engine) onLive(p *partition, m *nats.Msg) {
 // releaseLive gives every follower all of its messages of this release in one call.
 func (r *releaser) releaseLive(p *partition, mark uint64) {
 	copies, skip := p.takeLive(mark)
-	tailed := p.tailed.Load()
+	tailed, hole := p.tailed.Load(), false
+	r.many.refresh(r.Engine)
 	for _, c := range copies {
 		if c.seq > tailed+1 {
+			hole = true
 			p.missed.Store(true)
 			kick(r.safetyKick)
 		}
 		tailed = max(tailed, c.seq)
-		f := r.rooms.find(c.msg.Subject)
-		if f == nil {
+		f, route := r.rooms.find(c.msg.Subject), r.many.find(c.msg.Subject)
+		if f == nil && len(route.to) == 0 {
 			continue
 		}
-		m, err := decode(c.msg, f.place.room)
+		room := route.room
+		if f != nil {
+			room = f.place.room
+		}
+		m, err := decode(c.msg, room)
 		if err != nil {
 			r.unreadable(err)
 			continue
 		}
 		m.Prev = headerNumber(c.msg.Header, hdrPrev)
+		r.many.add(p.index, route.to, m)
+		if f == nil {
+			continue
+		}
 		if len(f.batch) == 0 {
 			r.touched = append(r.touched, f)
 		}
@@ -81,7 +96,11 @@ func (r *releaser) releaseLive(p *partition, mark uint64) {
 	}
 	clear(r.touched)
 	r.touched = r.touched[:0]
-	if tailed = max(tailed, skip); tailed > p.tailed.Load() {
+	r.grown(copies)
+	hole = hole || skip > tailed
+	tailed = max(tailed, skip)
+	r.many.release(r.Engine, p.index, tailed, hole)
+	if tailed > p.tailed.Load() {
 		p.tailed.Store(tailed)
 		r.releaseAwaited(p, tailed)
 	}
@@ -105,7 +124,7 @@ func (r *releaser) releaseAcked(p *partition, mark uint64) {
 		if a.duplicate {
 			r.counts.duplicates.Add(1)
 			r.lookAfter(s.place, a.seq, tailed)
-		} else {
+		} else if !p.quiet {
 			r.counts.appended.Add(1)
 		}
 		if a.seq <= tailed {

@@ -13,7 +13,7 @@ import (
 // Rooms implements parley.Log. It looks at every room there is, and takes its time.
 func (e *Engine) Rooms(ctx context.Context) ([]parley.RoomInfo, error) {
 	var out []parley.RoomInfo
-	for _, p := range e.parts {
+	for _, p := range e.parts[:e.cfg.Partitions] {
 		rooms, err := e.roomsOf(ctx, p)
 		if err != nil {
 			return nil, err

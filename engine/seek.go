@@ -166,10 +166,7 @@ func (e *Engine) Since(ctx context.Context, room string, t time.Time) (uint64, e
 	if err := e.fence(ctx, pl.part, bound); err != nil {
 		return 0, err
 	}
-	from := t.Truncate(time.Millisecond)
-	if from.Before(t) {
-		from = from.Add(time.Millisecond)
-	}
+	from := sinceFrom(t)
 	if from.Before(time.Unix(0, 0)) {
 		return 0, nil // before any message; the store's clock counts from there
 	}
@@ -183,4 +180,13 @@ func (e *Engine) Since(ctx context.Context, room string, t time.Time) (uint64, e
 		}
 	}
 	return e.lastUpTo(ctx, pl, bound)
+}
+
+// sinceFrom gives the first millisecond that is not before t.
+func sinceFrom(t time.Time) time.Time {
+	from := t.Truncate(time.Millisecond)
+	if from.Before(t) {
+		from = from.Add(time.Millisecond)
+	}
+	return from
 }

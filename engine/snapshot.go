@@ -45,9 +45,14 @@ type apiError struct {
 	} `json:"error"`
 }
 
+var errNoMessage = errors.New("the store has no such message")
+
 func (e *apiError) err() error {
 	if e.Error == nil {
 		return nil
+	}
+	if e.Error.Code == jetstream.JSErrCodeMessageNotFound {
+		return errNoMessage
 	}
 	return fmt.Errorf("the store refused: %s (%d)", e.Error.Description, e.Error.Code)
 }

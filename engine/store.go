@@ -185,6 +185,9 @@ func (s *store) subscribe(parts []*partition, acked func(name string, m *nats.Ms
 		if err != nil {
 			break
 		}
+		if p.quiet {
+			continue
+		}
 		if sub, err = s.tail.Subscribe(p.livePrefix+"*", func(m *nats.Msg) { live(p, m) }); err == nil {
 			err = sub.SetPendingLimits(-1, -1)
 		}

@@ -27,6 +27,9 @@ const never = 1<<63 - 1
 // was configured before.
 func (s *store) prepare(ctx context.Context, p *partition, c *Config) error {
 	want := streamConfig(p, c)
+	if p.quiet {
+		want = journalConfig(p, c)
+	}
 	p.minMessages, p.minAge = limits(c)
 	var info *jetstream.StreamInfo
 	switch stream, err := s.js.Stream(ctx, p.stream); {
@@ -108,6 +111,9 @@ func limits(c *Config) (messages int64, age time.Duration) {
 func (p *partition) remember(was map[string]string, c *Config, now map[string]string) error {
 	if n := was[metaPartitions]; n != strconv.Itoa(c.Partitions) {
 		return fmt.Errorf("%w: with %s partitions, not %d: rooms would not be found again", errFormat, n, c.Partitions)
+	}
+	if p.quiet {
+		return nil // journals have no limits
 	}
 	if n, err := strconv.ParseInt(was[metaMinMessages], 10, 64); err == nil {
 		p.minMessages = min(p.minMessages, n)

@@ -30,7 +30,7 @@ type place struct {
 func (p place) live() string { return livePrefix + p.subject[len(roomPrefix):] }
 
 func (e *Engine) place(room string) place {
-	part := e.parts[partitionOf(room, len(e.parts))]
+	part := e.parts[partitionOf(room, e.cfg.Partitions)]
 	b := make([]byte, 0, 128)
 	b = append(b, part.roomPrefix...)
 	b = nameEncoding.AppendEncode(b, []byte(room))

@@ -177,7 +177,7 @@ func TestMessagesOfOneSyncComeTogether(t *testing.T) {
 	_ = e.Append(t.Context(), parley.Draft{Room: "a", ID: "0", Body: []byte("x")}, func(parley.Receipt, error) { close(first) })
 	disk.untilRound(begun + 1)
 	go func() {
-		for e.Stats().Unsynced < 101 {
+		for e.Held() < 101 {
 			tick()
 		}
 		release()
@@ -254,5 +254,55 @@ func TestAFollowerFarBehindReadsItAll(t *testing.T) {
 	a.want(sayMany(t, e, "a", n))
 	if s := e.Stats(); s.GapFills == 0 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// What the store does not republish, a tail of many rooms finds in the log: when the next message
+// shows the hole, and where none comes, by the clock.
+func TestTheTailOfManyRoomsMissesNoMessageWhoseCopyIsLost(t *testing.T) {
+	t.Parallel()
+	e := open(t, engine.Config{Partitions: 2, SafetyCheck: 20 * time.Millisecond}.LosingCopies(func(seq uint64) bool {
+		return seq%5 == 0 || seq > 90
+	}))
+	got := make(chan *parley.Message, 1000)
+	_, stop, err := e.FollowMany(t.Context(), func(room string) bool { return room != "others" },
+		func(_ int, _ uint64, ms []*parley.Message) {
+			for _, m := range ms {
+				got <- m
+			}
+		})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	want := make(map[string][]uint64)
+	total := 0
+	for range 20 {
+		for _, room := range []string{"a", "b", "c", "others"} {
+			seqs := sayMany(t, e, room, 2)
+			if room != "others" {
+				want[room] = append(want[room], seqs...)
+				total += len(seqs)
+			}
+		}
+	}
+	have := make(map[string][]uint64)
+	deadline := time.After(30 * time.Second)
+	for range total {
+		select {
+		case m := <-got:
+			if last := have[m.Room]; len(last) > 0 && m.Prev != last[len(last)-1] {
+				t.Errorf("%s: prev of %d is %d behind %v", m.Room, m.Seq, m.Prev, last)
+			}
+			have[m.Room] = append(have[m.Room], m.Seq)
+		case <-deadline:
+			t.Fatalf("the tail brought %v, want %v", have, want)
+		}
+	}
+	for room, seqs := range want {
+		slices.Sort(seqs)
+		if !slices.Equal(have[room], seqs) {
+			t.Errorf("%s: the tail brought %v, want %v", room, have[room], seqs)
+		}
 	}
 }

@@ -190,16 +190,22 @@ func (s *store) prepareAt(ctx context.Context, p *partition, c *Config) (last ui
 		err := prepare(ctx)
 		return last, err
 	}
+	within := tryFirst
 	err = patiently(ctx, c.Logger, func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, tryWithin)
+		ctx, cancel := context.WithTimeout(ctx, within)
 		defer cancel()
+		within = min(2*within, tryWithin)
 		return prepare(ctx)
 	})
 	return last, err
 }
 
-// tryWithin is how long an answer of the cluster is waited for: one may be lost while it forms.
-const tryWithin = 2 * time.Second
+// How long an answer of the cluster is waited for: while it forms nobody may be there to answer, and
+// one may be lost, so the first tries are short.
+const (
+	tryFirst  = 125 * time.Millisecond
+	tryWithin = 2 * time.Second
+)
 
 // patiently tries what needs other nodes until it is done, or fails for good, or ctx ends.
 func patiently(ctx context.Context, log *slog.Logger, try func(context.Context) error) error {

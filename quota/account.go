@@ -283,6 +283,9 @@ func (a *Account) Join(room string) error {
 			return a.quota.refuse(Joins, wait, parley.RateLimited, "you join more than %d rooms a second", t.joins.perSecond)
 		}
 	}
+	if parley.IsPattern(room) {
+		return nil // it makes no room
+	}
 	return a.enter(s, room)
 }
 

@@ -18,6 +18,7 @@ import (
 type rooms struct {
 	seed   maphash.Seed
 	known  atomic.Bool // the list was looked up once: before, nobody is refused
+	lists  atomic.Int64
 	count  atomic.Int64
 	round  atomic.Uint32 // of looking up
 	wanted chan struct{}
@@ -115,6 +116,10 @@ func (q *Quota) Run(ctx context.Context, list func(context.Context) ([]string, e
 	}
 }
 
+// Lists is how often the rooms that there are were looked up; before the first time nobody is refused for
+// the limits of rooms.
+func (q *Quota) Lists() int64 { return q.rooms.lists.Load() }
+
 // refresh compares the rooms that are known with those that there are. One that was made meanwhile, or
 // shortly before and is not in the list yet, is left alone.
 func (r *rooms) refresh(ctx context.Context, list func(context.Context) ([]string, error)) error {
@@ -139,6 +144,7 @@ func (r *rooms) refresh(ctx context.Context, list func(context.Context) ([]strin
 		r.shards[i].forget(r, round)
 	}
 	r.known.Store(true)
+	r.lists.Add(1)
 	return nil
 }
 

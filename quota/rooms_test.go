@@ -60,6 +60,9 @@ func TestRoomsAUserMakes(t *testing.T) {
 		}
 		refused(t, q, ada.Send("a4", false), parley.Conflict, quota.RoomsPerUser, false)
 		refused(t, q, ada.Join("a4"), parley.Conflict, quota.RoomsPerUser, false)
+		if err := ada.Join("a4.**"); err != nil { // a pattern makes no room
+			t.Error(err)
+		}
 		ada.Close()
 		ada = login(t, q, other, "ada")
 		refused(t, q, ada.Join("a4"), parley.Conflict, quota.RoomsPerUser, false)

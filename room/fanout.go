@@ -15,11 +15,14 @@ func (r *Room) deliver(batch []*parley.Message) {
 	now := time.Now()
 	r.mu.Lock()
 	r.ring.append(batch, int(r.hub.strandLimit.Load()), now)
-	shards := r.shards
+	shards, attendants := r.shards, r.attendants
 	r.mu.Unlock()
 	r.hub.stats.messages.Add(int64(len(batch)))
 	for _, s := range shards {
 		r.hub.flushers.add(s)
+	}
+	for _, grew := range attendants {
+		(*grew)()
 	}
 }
 
@@ -117,6 +120,9 @@ func (m *Member) flush(o *Outlet, v *view) {
 		}
 		m.write(o, span, i)
 	}
+	if m.many != nil && !m.lagging {
+		m.many.reach(v, m.index)
+	}
 }
 
 // arrive is what happens once, at the first message of a member that joined beyond the newest or
@@ -149,7 +155,10 @@ func (m *Member) tellGap(o *Outlet, next uint64) {
 func (m *Member) write(o *Outlet, span span, i int) {
 	for i < len(span.marks) && !o.full && !o.off() {
 		end := len(span.marks)
-		if m.sent {
+		switch {
+		case m.many != nil:
+			i, end = m.many.unseen(span.marks, i, m.sent, o.session)
+		case m.sent:
 			i, end = others(span.marks, i, o.session)
 		}
 		if i < end {

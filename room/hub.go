@@ -68,6 +68,7 @@ type Hub struct {
 	reads       chan struct{} // laggards reading now
 	strandLimit atomic.Int64  // bytes a strand may keep now
 	stats       counters
+	observer    atomic.Pointer[func(room, user string, here bool, count int)] // nil: none
 
 	ctx    context.Context // ends with Run
 	cancel context.CancelFunc
@@ -137,10 +138,18 @@ type Joining struct {
 	// Present, if not nil, asks for presence frames: it appends the answer in Joined's place. There
 	// are count users, their names are nil if they are more than MaxNamed.
 	Present func(enc wire.Encoding, dst []byte, seq uint64, users []string, count int) []byte
+
+	// Of a pattern: what it shows. JoinedMany, in Joined's place, is given the cursor that it begins at; nil
+	// where it begins in some rooms at places of their own.
+	Many       *Many
+	JoinedMany func(enc wire.Encoding, dst []byte, at parley.Position) []byte
 }
 
 // Join makes a session a member of a room.
 func (h *Hub) Join(ctx context.Context, o *Outlet, j Joining) (*Member, error) {
+	if j.Many != nil {
+		return h.joinMany(ctx, o, j)
+	}
 	r, err := h.acquire(ctx, j.Room)
 	if err != nil {
 		return nil, err
@@ -168,6 +177,20 @@ func (h *Hub) Join(ctx context.Context, o *Outlet, j Joining) (*Member, error) {
 	o.mu.Unlock()
 	h.flushers.add(o)
 	return m, nil
+}
+
+// Begin works out the position that a start means now: behind the newest message where it is live.
+func (h *Hub) Begin(ctx context.Context, room string, s wire.Start) (after uint64, err error) {
+	r, err := h.acquire(ctx, room)
+	if err != nil {
+		return 0, err
+	}
+	defer h.release(r)
+	if !s.Replays() {
+		return r.lastSeq(), nil
+	}
+	after, _, err = h.startOf(ctx, r, s)
+	return after, err
 }
 
 // startOf works out the position a member starts behind, and whether what is not there behind it
@@ -204,6 +227,37 @@ func (h *Hub) Watch(ctx context.Context, room string) (*Watch, error) {
 // Close ends the watch. It may be called more than once.
 func (w *Watch) Close() { w.once.Do(func() { w.room.hub.release(w.room) }) }
 
+// Attend keeps a room active and has grew called after each time it has grown, until leave, which
+// waits for no call under way. grew must not block. last is the room's newest message.
+func (h *Hub) Attend(ctx context.Context, room string, grew func()) (last uint64, leave func(), err error) {
+	r, err := h.acquire(ctx, room)
+	if err != nil {
+		return 0, nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.attendants = append(r.attendants[:len(r.attendants):len(r.attendants)], &grew)
+	return r.ring.last, sync.OnceFunc(func() {
+		r.mu.Lock()
+		rest := make([]*func(), 0, len(r.attendants))
+		for _, other := range r.attendants {
+			if other != &grew {
+				rest = append(rest, other)
+			}
+		}
+		r.attendants = rest
+		r.mu.Unlock()
+		h.release(r)
+	}), nil
+}
+
+// Observe has seen called whenever a user comes into a room or leaves it, with how many are there then,
+// until stop. seen must not block, nor call into this package. There is one observer at a time.
+func (h *Hub) Observe(seen func(room, user string, here bool, count int)) (stop func()) {
+	h.observer.Store(&seen)
+	return func() { h.observer.CompareAndSwap(&seen, nil) }
+}
+
 // Members lists at most limit of a room's users, each once however many sessions it has there, and
 // counts all of them.
 func (h *Hub) Members(room string, limit int) (users []string, count int) {
@@ -222,9 +276,14 @@ func (h *Hub) Members(room string, limit int) (users []string, count int) {
 
 // acquire finds a room and keeps it active until release; it activates it where it is not.
 func (h *Hub) acquire(ctx context.Context, name string) (*Room, error) {
+	return h.acquireAs(ctx, name, name, nil)
+}
+
+// acquireAs is acquire for a room that goes by a key, or a pattern's room.
+func (h *Hub) acquireAs(ctx context.Context, key, name string, what *Many) (*Room, error) {
 	for {
 		h.mu.Lock()
-		r := h.rooms[name]
+		r := h.rooms[key]
 		if r != nil && r.ending {
 			h.mu.Unlock()
 			select { // the old tail ends before a new one begins
@@ -236,8 +295,13 @@ func (h *Hub) acquire(ctx context.Context, name string) (*Room, error) {
 		}
 		fresh := r == nil
 		if fresh {
-			r = &Room{hub: h, name: name, present: make(map[string]int), ready: make(chan struct{}), done: make(chan struct{})}
-			h.rooms[name] = r
+			r = &Room{hub: h, key: key, name: name, ready: make(chan struct{}), done: make(chan struct{})}
+			if what == nil {
+				r.present = make(map[string]int)
+			} else {
+				r.many = &many{Many: *what}
+			}
+			h.rooms[key] = r
 		}
 		r.users++
 		h.mu.Unlock()
@@ -265,11 +329,10 @@ const activateTime = 10 * time.Second
 func (h *Hub) activate(r *Room) {
 	ctx, cancel := context.WithTimeout(h.ctx, activateTime)
 	defer cancel()
-	early := &opening{room: r}
-	last, stop, err := h.log.Follow(ctx, r.name, early.deliver)
+	stop, err := h.follow(ctx, r)
 	if err != nil {
 		h.mu.Lock()
-		delete(h.rooms, r.name)
+		delete(h.rooms, r.key)
 		h.mu.Unlock()
 		r.err = parley.Errorf(parley.Unavailable, "the room cannot be opened now").Because(err)
 		close(r.done)
@@ -277,9 +340,23 @@ func (h *Hub) activate(r *Room) {
 		return
 	}
 	r.stop = stop
-	early.open(last)
-	r.seed()
+	if r.many == nil {
+		r.seed()
+	}
 	close(r.ready)
+}
+
+// follow starts the room's tail.
+func (h *Hub) follow(ctx context.Context, r *Room) (stop func(), err error) {
+	if r.many != nil {
+		return h.followMany(ctx, r)
+	}
+	early := &opening{room: r}
+	last, stop, err := h.log.Follow(ctx, r.name, early.deliver)
+	if err == nil {
+		early.open(last)
+	}
+	return stop, err
 }
 
 // opening holds what the tail delivers before Follow has said where it starts.
@@ -343,6 +420,7 @@ func (h *Hub) sweep(now time.Time) {
 	for _, r := range ended {
 		h.end(r)
 	}
+	h.tellCursors()
 }
 
 // share is how many bytes each strand may keep when so many rooms are active.
@@ -362,7 +440,7 @@ func isClosed(c <-chan struct{}) bool {
 func (h *Hub) end(r *Room) {
 	r.stop()
 	h.mu.Lock()
-	delete(h.rooms, r.name)
+	delete(h.rooms, r.key)
 	h.mu.Unlock()
 	close(r.done)
 }

@@ -30,6 +30,8 @@ type Member struct {
 	told    uint64 // version of the room's presence it knows of
 	stale   bool   // it could not be told of a change: tell all anew when it can be
 	sent    bool   // its session has sent something here: with echo off, own messages are looked for
+
+	many *cursor // what a member of a pattern has in place of seq; nil for one of a room
 }
 
 // Room is the room's name.
@@ -73,6 +75,9 @@ func (m *Member) detach() { m.room.remove(m) }
 
 // recode moves the cursor to the strand of another encoding. The index means the same there.
 func (m *Member) recode(enc wire.Encoding) {
+	if m.many != nil {
+		enc = wire.OfMany(enc)
+	}
 	m.room.recode(m, enc)
 }
 

@@ -141,7 +141,9 @@ func (o *Outlet) Rename(user string, enc wire.Encoding) {
 	if o.user != user {
 		o.user = user
 		for _, m := range o.members {
-			m.room.rename(m, user)
+			if m.many == nil {
+				m.room.rename(m, user)
+			}
 		}
 	}
 	if o.enc == enc {
@@ -231,7 +233,7 @@ func (o *Outlet) flushReplies() bool {
 
 // write writes what fits and notes when the socket is full or broken.
 func (o *Outlet) write(p []byte) int {
-	if o.full || o.off() {
+	if o.full || o.off() || len(p) == 0 {
 		return 0
 	}
 	n, err := o.sock.TryWrite(p)

@@ -64,7 +64,9 @@ func (h *Hub) Names(ctx context.Context) ([]string, error) {
 		names = append(names, i.Name)
 	}
 	for _, r := range active {
-		names = append(names, r.name) // perhaps for the second time
+		if r.many == nil {
+			names = append(names, r.name) // perhaps for the second time
+		}
 	}
 	return names, nil
 }
@@ -86,6 +88,9 @@ func (h *Hub) Rooms(ctx context.Context, after string, limit int, shows func(nam
 		byName[i.Name] = wire.RoomEntry{Room: i.Name, Seq: i.Seq, Messages: i.Messages}
 	}
 	for _, r := range h.active() {
+		if r.many != nil {
+			continue
+		}
 		r.mu.Lock()
 		count := len(r.present)
 		r.mu.Unlock()

@@ -67,6 +67,9 @@ func (r *Room) vanish(user string) {
 
 // changed notes that a user came or went, for who wants to know.
 func (r *Room) changed(user string) {
+	if seen := r.hub.observer.Load(); seen != nil {
+		(*seen)(r.name, user, r.present[user] > 0, len(r.present))
+	}
 	if r.presence != nil && r.presence.watchers > 0 {
 		r.presence.note(user)
 		r.hub.flushers.add(r.presence)

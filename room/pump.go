@@ -81,6 +81,9 @@ func (o *Outlet) catchUp(ctx context.Context, m *Member) error {
 	}
 	defer func() { <-o.hub.reads }()
 
+	if m.many != nil {
+		return o.catchUpMany(ctx, m)
+	}
 	o.mu.Lock()
 	after, last := m.seq, m.room.lastSeq() // before the page: it holds all that is left up to last
 	o.mu.Unlock()

@@ -1,6 +1,7 @@
 package room
 
 import (
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -28,6 +29,9 @@ type ring struct {
 	next    uint64            // index of the next message
 	last    uint64            // seq of the newest message delivered, or of the room when it was activated
 	strands []*strand
+
+	// Of a pattern's room: all up to here was told. It never changes, but is replaced.
+	at parley.Position
 }
 
 // append takes the next messages in.
@@ -76,7 +80,7 @@ func (r *ring) strand(enc wire.Encoding, limit int, now time.Time) *strand {
 			return s
 		}
 	}
-	s := &strand{enc: enc, next: r.next - uint64(len(r.msgs)), before: r.before()}
+	s := &strand{enc: enc, next: r.next - uint64(len(r.msgs)), before: r.before(), from: r.at}
 	for _, m := range r.msgs {
 		s.append(m, limit, now)
 	}
@@ -103,6 +107,8 @@ type strand struct {
 	bytes   int    // capacity of the segments
 	next    uint64 // index of the next message
 	before  uint64 // seq of the message in front of the oldest one here
+
+	from parley.Position // of a pattern's room: in front of the oldest one here
 }
 
 type segment struct {
@@ -110,13 +116,16 @@ type segment struct {
 	buf    []byte
 	marks  []mark
 	opened time.Time
+
+	at parley.Position // of a pattern's room: in front of its first message
 }
 
 // mark is where a message ends in its segment, and whose it is.
 type mark struct {
-	seq     uint64
+	seq     uint64 // 0 = it is no message, but a frame between them
 	session parley.SessionID
 	end     uint32
+	part    uint16 // of the log, in a pattern's room
 }
 
 // scratches hold a message while it is encoded, before its size is known.
@@ -125,13 +134,20 @@ var scratches = sync.Pool{New: func() any { return new([]byte) }}
 func (s *strand) append(m *parley.Message, limit int, now time.Time) {
 	scratch := scratches.Get().(*[]byte)
 	*scratch = s.enc.Message((*scratch)[:0], m)
-	seg := s.newest()
-	if seg == nil || len(seg.buf)+len(*scratch) > cap(seg.buf) {
-		seg = s.grow(len(*scratch), now)
-	}
-	seg.buf = append(seg.buf, *scratch...)
+	s.put(*scratch, mark{seq: m.Seq, session: m.Session}, nil, limit, now)
 	scratches.Put(scratch)
-	seg.marks = append(seg.marks, mark{seq: m.Seq, session: m.Session, end: uint32(len(seg.buf))})
+}
+
+// put takes a frame in. at is the position in front of it, in a pattern's room; it is not kept.
+func (s *strand) put(frame []byte, mk mark, at parley.Position, limit int, now time.Time) {
+	seg := s.newest()
+	if seg == nil || len(seg.buf)+len(frame) > cap(seg.buf) {
+		seg = s.grow(len(frame), now)
+		seg.at = slices.Clone(at)
+	}
+	seg.buf = append(seg.buf, frame...)
+	mk.end = uint32(len(seg.buf))
+	seg.marks = append(seg.marks, mk)
 	s.next++
 	s.trim(limit)
 }
@@ -169,6 +185,7 @@ func (s *strand) trim(limit int) {
 		s.before = old.marks[len(old.marks)-1].seq
 		s.bytes -= cap(old.buf)
 		s.segs = s.segs[1:]
+		s.from = s.segs[0].at
 	}
 }
 
@@ -197,6 +214,8 @@ type view struct {
 	marks []mark // likewise
 	first uint64 // oldest index here
 	next  uint64 // index behind the newest
+
+	told parley.Position // of a pattern's room: all up to here was told
 }
 
 func (s *strand) view() view {

@@ -15,7 +15,9 @@ const shardSize = 256
 // Room is an active room. Its methods are called by the hub, by outlets and by the log's tail.
 type Room struct {
 	hub  *Hub
+	key  string // under which the hub knows it: its name, but for a pattern's room
 	name string
+	many *many         // what a pattern's room has beside; nil for a room
 	stop func()        // ends the tail; set when ready is closed
 	err  error         // why the room could not be activated; set when ready is closed
 	done chan struct{} // closed when the room is inactive for good
@@ -31,6 +33,8 @@ type Room struct {
 	ring   ring
 	shards []*shard
 	count  int // members
+
+	attendants []*func() // copied on change
 
 	present  map[string]int // the users who are here, with how many sessions each
 	local    map[string]int // in a cluster: of these, the sessions at this node
@@ -54,7 +58,9 @@ type shard struct {
 func (r *Room) view(s *strand) view {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return s.view()
+	v := s.view()
+	v.told = r.ring.at
+	return v
 }
 
 func (r *Room) lastSeq() uint64 {
@@ -151,8 +157,10 @@ func (r *Room) remove(m *Member) {
 		r.shards = shards
 	}
 	r.count--
-	r.unwatch(m)
-	r.depart(m.user)
+	if r.many == nil {
+		r.unwatch(m)
+		r.depart(m.user)
+	}
 	r.unuse(m.strand.Load())
 	r.mu.Unlock()
 	r.hub.release(r)
@@ -172,5 +180,9 @@ func (r *Room) recode(m *Member, enc wire.Encoding) {
 	defer r.mu.Unlock()
 	s := r.ring.strand(enc, int(r.hub.strandLimit.Load()), now)
 	s.members++
-	r.unuse(m.strand.Swap(s))
+	if old := m.strand.Swap(s); old != s {
+		r.unuse(old)
+	} else {
+		s.members-- // two encodings are one to a pattern's members
+	}
 }

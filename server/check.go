@@ -16,6 +16,7 @@ import (
 	"parley"
 	"parley/audit"
 	"parley/auth"
+	"parley/hooks"
 	"parley/internal/settings"
 	"parley/transport/http"
 )
@@ -52,6 +53,9 @@ func (c *Config) findings() settings.Mistakes {
 	f = append(f, c.proxyFindings()...)
 	f = append(f, c.clusterFindings()...)
 	f.limits(&c.Limits)
+	for _, m := range hooks.Check(c.Hooks, c.Inbound) {
+		f.need(false, m.Path, "%s", m.Text)
+	}
 	f.address("tcp", c.TCP, c.guarded() || c.Open)
 	if c.HTTP != "" {
 		f.address("http", c.HTTP, c.guarded() || c.Open)
@@ -148,6 +152,18 @@ func (c *Config) distrust() settings.Mistakes {
 	return nil
 }
 
+// unhooked finds what is wrong with the files of hooks, if there is nothing else: it reads them.
+func (c *Config) unhooked() settings.Mistakes {
+	if len(hooks.Check(c.Hooks, c.Inbound)) > 0 {
+		return nil
+	}
+	var wrong *hooks.Mistake
+	if err := hooks.CheckFiles(c.Hooks, c.Inbound); errors.As(err, &wrong) {
+		return settings.Mistakes{{Path: wrong.Path, Text: wrong.Text}}
+	}
+	return nil
+}
+
 // saidOf is what an error says to people.
 func saidOf(err error) string {
 	if err == nil {
@@ -164,6 +180,7 @@ func (c *Config) warnings() settings.Mistakes {
 		f.need(!c.Open, "open", "it has no effect, since auth says who may do what")
 		f.need(c.secure() || !isPublic(c.TCP) && (c.HTTP == "" || !isPublic(c.HTTP)), "tcp", "others can reach it without TLS: tokens and messages travel so that anyone between can read them")
 	}
+	f.need(len(c.Inbound) == 0 || c.HTTP != "", "inbound", "nothing can come in, since http is off")
 	for i, g := range c.Anonymous {
 		f.need(g.May&(auth.Moderate|auth.Admin) == 0, fmt.Sprintf("anonymous[%d].may", i), "anybody at all may moderate or administer")
 	}
@@ -171,7 +188,7 @@ func (c *Config) warnings() settings.Mistakes {
 }
 
 // secretFile is the last part of the keys that name files with a secret in them.
-var secretFile = regexp.MustCompile(`[._](secret|key)_file$|^tls\.key$`)
+var secretFile = regexp.MustCompile(`[._](secret|key|value)_file$|^tls\.key$`)
 
 // secrets warns of secrets that others on this machine can read.
 func (f *findings) secrets(c *Config) {

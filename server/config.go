@@ -6,6 +6,7 @@ import (
 
 	"parley"
 	"parley/auth"
+	"parley/hooks"
 	"parley/internal/settings"
 )
 
@@ -36,6 +37,9 @@ type Config struct {
 	Proxies []string `yaml:"proxies"` // networks and addresses of who may say who its client is
 
 	Limits parley.Limits `yaml:"limits"`
+
+	Hooks   []hooks.Out `yaml:"hooks"`   // what happens in rooms is posted to URLs
+	Inbound []hooks.In  `yaml:"inbound"` // signed webhooks become messages
 
 	Retain     Retain        `yaml:"retain"`
 	Dedupe     time.Duration `yaml:"dedupe"`             // how long a repeated id is known

@@ -34,7 +34,7 @@ var example = regexp.MustCompile(`(?m)^( *)#([^ ]|  )`)
 
 // uncommented is the example file with its examples in force.
 func uncommented() string {
-	return example.ReplaceAllString(strings.Replace(server.Example, "  slow: []\n", "", 1), "$1$2")
+	return example.ReplaceAllString(strings.NewReplacer("  slow: []\n", "", "hooks: []\n", "", "inbound: []\n", "").Replace(server.Example), "$1$2")
 }
 
 func TestExampleIsTheDefault(t *testing.T) {
@@ -75,7 +75,7 @@ func TestExampleNamesEveryKey(t *testing.T) {
 			t.Errorf("parley.example.yml does not show %s", path)
 		}
 	}
-	if c.Auth == nil || len(c.Auth.APIKeys) == 0 || len(c.Limits.Slow) == 0 || len(c.Anonymous) == 0 {
+	if c.Auth == nil || len(c.Auth.APIKeys) == 0 || len(c.Limits.Slow) == 0 || len(c.Anonymous) == 0 || len(c.Hooks) == 0 || len(c.Inbound) == 0 {
 		t.Errorf("the examples are not in force:\n%s", text)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"parley/clients/js"
 	"parley/engine"
+	"parley/hooks"
 	"parley/room"
 	"parley/session"
 	"parley/transport/http"
@@ -25,6 +26,8 @@ type doors struct {
 	sessions *session.Server
 	engine   *engine.Engine
 	hub      *room.Hub
+	sender   *hooks.Sender
+	receiver *hooks.Receiver
 	logger   *slog.Logger
 	changes  reloader // each part that can change while it runs adds itself to its parts
 
@@ -77,7 +80,7 @@ func (d *doors) open(lines, pages *net.TCPListener) (err error) {
 	if err != nil {
 		return err
 	}
-	d.drains = append(d.drains, d.tcp.Drain)
+	d.drains = append(d.drains, d.tcp.Drain, d.sender.Drain)
 	d.serve(func() error { return d.tcp.Serve(d.lines) })
 	if pages != nil {
 		d.serve(func() error { return d.http.Serve(d.pages) })
@@ -142,6 +145,7 @@ func (d *doors) openHTTP() (err error) {
 		Hostnames: hostnames,
 		Origins:   origins,
 		Events:    d.sse,
+		Hooks:     d.receiver,
 		Metrics:   d.metrics(),
 		Cluster:   d.cluster(),
 		Backup:    d.backup,

@@ -11,7 +11,7 @@ import (
 )
 
 // Metrics have no label of a room or user: there is no bound to either, and both are nobody's business
-// on a dashboard.
+// on a dashboard. Hooks are those of the configuration.
 
 // metrics gives what /metrics answers.
 func (d *doors) metrics() http.Handler {
@@ -76,7 +76,30 @@ var (
 	foreign     = counter("connections_foreign_total", "Handshakes refused for the site they came from.", "transport")
 	dead        = counter("connections_dead_total", "Connections cut that gave no sign of life.", "transport")
 
-	limited = counter("limited_total", "Times a limit was met, by which.", "limit")
+	jobsCopied  = counter("jobs_copied_total", "Messages that became jobs, once for each group.")
+	jobsGiven   = counter("jobs_given_total", "Jobs given to workers.")
+	jobsSettled = counter("jobs_settled_total", "What workers said of them.", "as")
+	jobsLost    = counter("jobs_lost_total", "Tries that ended with their worker's connection or deadline.")
+	jobsDead    = counter("jobs_dead_total", "Dead letters.")
+	jobsExpired = counter("jobs_expired_total", "Jobs that nobody took in time.")
+	jobsMissed  = counter("jobs_missed_total", "Times that a room did not keep its messages until they were copied.")
+	groupLives  = counter("groups_reloaded_total", "Times a group read its journals again after a failure.")
+	groupsOpen  = gauge("groups", "Groups of workers.")
+	readersOpen = gauge("readers_active", "Durable readers that sessions use now.")
+
+	hooksSent    = counter("hooks_sent_total", "Requests of hooks that were taken.", "hook")
+	hooksFailed  = counter("hooks_failed_total", "Tries that were not taken.", "hook")
+	hooksRetried = counter("hooks_retried_total", "Tries beyond the first.", "hook")
+	hooksDead    = counter("hooks_dead_total", "Dead letters.", "hook")
+	hooksMissed  = counter("hooks_missed_total", "Times that a room did not keep its messages until they were posted.", "hook")
+	hooksDropped = counter("hooks_dropped_total", "News of presence that were not told.", "hook")
+	hooksForgot  = counter("hooks_forgot_total", "Places in rooms that could not be written down.", "hook")
+	hooksBehind  = gauge("hooks_behind", "Rooms with messages that are still to be posted.", "hook")
+	hooksGone    = gauge("hooks_gone", "Whether the receiver has said that it wants nothing any more.", "hook")
+	hooksLag     = gauge("hooks_lag_seconds", "Age of the oldest message that is still to be posted.", "hook")
+
+	limited   = counter("limited_total", "Times a limit was met, by which.", "limit")
+	roomLists = counter("room_lists_total", "Times the rooms that there are were looked up, for the limits of rooms; before the first nobody is refused for these.")
 
 	handshakes        = counter("tls_handshakes_total", "TLS handshakes done.", "port")
 	handshakesFailed  = counter("tls_handshakes_failed_total", "Connections that did not become TLS, by why.", "port", "why")
@@ -98,6 +121,8 @@ func (g gatherer) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(m.desc, m.kind, value, labels...)
 	}
 	g.collectLog(set)
+	g.collectWork(set)
+	g.collectHooks(set)
 	h := g.hub.Stats()
 	set(activeRooms, float64(h.Rooms))
 	set(roomGaps, float64(h.Gaps))
@@ -109,6 +134,7 @@ func (g gatherer) Collect(ch chan<- prometheus.Metric) {
 	set(signalsLost, float64(h.SignalsLost))
 	set(signalsDropped, float64(h.SignalsDropped))
 
+	set(roomLists, float64(g.sessions.Quota.Lists()))
 	for limit, n := range g.sessions.Quota.Met() {
 		set(limited, float64(n), limit.String())
 	}
@@ -172,4 +198,40 @@ func (g gatherer) collectLog(set func(metric, float64, ...string)) {
 		ok = 0
 	}
 	set(writable, ok)
+}
+
+// collectWork reads the books of readers and workers.
+func (g gatherer) collectWork(set func(metric, float64, ...string)) {
+	w := g.sessions.Work.Stats()
+	set(jobsCopied, float64(w.Copied))
+	set(jobsGiven, float64(w.Given))
+	set(jobsSettled, float64(w.Done), "done")
+	set(jobsSettled, float64(w.Retried), "retry")
+	set(jobsSettled, float64(w.Failed), "fail")
+	set(jobsLost, float64(w.Lost))
+	set(jobsDead, float64(w.Dead))
+	set(jobsExpired, float64(w.Expired))
+	set(jobsMissed, float64(w.Missed))
+	set(groupLives, float64(w.Reloads))
+	set(groupsOpen, float64(w.Groups))
+	set(readersOpen, float64(w.Readers))
+}
+
+func (g gatherer) collectHooks(set func(metric, float64, ...string)) {
+	for _, h := range g.sender.Stats() {
+		set(hooksSent, float64(h.Sent), h.Hook)
+		set(hooksFailed, float64(h.Failed), h.Hook)
+		set(hooksRetried, float64(h.Retried), h.Hook)
+		set(hooksDead, float64(h.Dead), h.Hook)
+		set(hooksMissed, float64(h.Missed), h.Hook)
+		set(hooksDropped, float64(h.Dropped), h.Hook)
+		set(hooksForgot, float64(h.Forgot), h.Hook)
+		set(hooksBehind, float64(h.Behind), h.Hook)
+		gone := 0.0
+		if h.Gone {
+			gone = 1
+		}
+		set(hooksGone, gone, h.Hook)
+		set(hooksLag, h.Lag.Seconds(), h.Hook)
+	}
 }

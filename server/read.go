@@ -49,7 +49,7 @@ func (s Sources) Read() (*Settled, error) {
 		}
 	}
 	unread := found
-	for _, m := range append(c.findings(), c.distrust()...) {
+	for _, m := range slices.Concat(c.findings(), c.distrust(), c.unhooked()) {
 		if !hides(unread, m.Path) {
 			found = append(found, c.set.Mistake(m.Path, m.Text))
 		}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
@@ -10,13 +11,14 @@ import (
 
 	"parley/audit"
 	"parley/auth"
+	"parley/hooks"
 	"parley/internal/settings"
 	"parley/quota"
 	"parley/session"
 )
 
 // changeable are the keys that a running server can change, with all that is in them.
-var changeable = []string{"auth", "anonymous", "revoked", "limits", "hostnames", "origins", "proxies", "tls"}
+var changeable = []string{"auth", "anonymous", "revoked", "limits", "hooks", "inbound", "hostnames", "origins", "proxies", "tls"}
 
 // fixed are keys within those that cannot change for all that.
 var fixed = []string{"limits.lag"}
@@ -108,6 +110,38 @@ func limiting(q *quota.Quota) part {
 		}
 		return apply, nil
 	}
+}
+
+// posting puts other hooks into force. Those that stay go on where they are.
+func posting(s *hooks.Sender) part {
+	return func(ctx context.Context, c *Config) (func(), error) {
+		return orBad(s.Prepare(ctx, c.Hooks))
+	}
+}
+
+// receiving puts other inbound hooks into force.
+func receiving(r *hooks.Receiver) part {
+	return func(_ context.Context, c *Config) (func(), error) {
+		return orBad(r.Prepare(c.Inbound))
+	}
+}
+
+// orBad says of a mistake in the settings of hooks that it is one of the configuration.
+func orBad(apply func(), err error) (func(), error) {
+	var wrong *hooks.Mistake
+	if errors.As(err, &wrong) {
+		err = &ConfigError{err}
+	}
+	return apply, err
+}
+
+// put brings a part into force at the start.
+func put(ctx context.Context, p part, c *Config) error {
+	apply, err := p(ctx, c)
+	if err == nil {
+		apply()
+	}
+	return err
 }
 
 // reopening has the audit log begin a new file where the old one was moved away.

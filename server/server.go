@@ -11,12 +11,15 @@ import (
 	"syscall"
 	"time"
 
+	"parley/ask"
 	"parley/audit"
 	"parley/auth"
 	"parley/engine"
+	"parley/hooks"
 	"parley/quota"
 	"parley/room"
 	"parley/session"
+	"parley/work"
 )
 
 // Addresses are where a server that is ready can be reached.
@@ -83,6 +86,13 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	})
 	stopHub := running(func(ctx context.Context) { _ = hub.Run(ctx) })
 	defer stopHub()
+	books := work.New(work.Config{Log: log, Journals: log, Rooms: hub, Logger: logger})
+	stopBooks := running(func(ctx context.Context) { _ = books.Run(ctx) })
+	defer stopBooks()
+	sender := hooks.New(hooks.Config{Log: log, Journals: log, Work: books, Tail: log, Rooms: hub, Logger: logger})
+	stopSender := running(func(ctx context.Context) { _ = sender.Run(ctx) })
+	defer stopSender()
+	receiver := new(hooks.Receiver)
 
 	c.Limits.Dedupe = min(c.Dedupe, c.Retain.Age)
 	limits, err := quota.New(c.Limits)
@@ -91,26 +101,37 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	}
 	stopCounting := running(func(ctx context.Context) { _ = limits.Run(ctx, hub.Names) })
 	defer stopCounting()
-	sessions := &session.Server{Log: log, Hub: hub, Quota: limits, Logger: logger, Auth: authority, Audit: o.Audit}
+	sessions := &session.Server{Log: log, Hub: hub, Work: books, Desk: ask.New(), Quota: limits, Logger: logger, Auth: authority, Audit: o.Audit}
 	stopFollowing, err := follow(sessions, c.Retain.Age)
 	if err != nil {
 		return err
 	}
 	defer stopFollowing()
-	d := &doors{config: &c, sessions: sessions, engine: log, hub: hub, logger: logger}
+	for _, p := range []part{posting(sender), receiving(receiver)} {
+		if err := put(ctx, p, &c); err != nil {
+			return err
+		}
+	}
+	d := &doors{config: &c, sessions: sessions, engine: log, hub: hub, sender: sender, receiver: receiver, logger: logger}
 	d.changes = reloader{config: &c, logger: logger, parts: []part{reopening(o.Audit, logger), logins}}
 	if err := d.open(lines, web); err != nil {
 		return err
 	}
-	d.changes.parts = append(d.changes.parts, limiting(limits), trusting(authority, sessions))
+	d.changes.parts = append(d.changes.parts, limiting(limits), receiving(receiver), posting(sender), trusting(authority, sessions))
 	if at := d.addresses().HTTP; at != c.HTTP && c.HTTP == Default().HTTP {
 		logger.Warn("the usual HTTP port is taken, so another one is used; --http says which", "taken", c.HTTP, "http", at)
 	}
 	o.Ready(d.addresses())
-	if err = d.run(ctx, o.Reload); err == nil {
-		logger.Info("draining", "at_most", c.Drain)
+	return d.stay(ctx, o.Reload)
+}
+
+// stay serves until ctx ends or a door fails, and drains.
+func (d *doors) stay(ctx context.Context, reload <-chan Config) error {
+	err := d.run(ctx, reload)
+	if err == nil {
+		d.logger.Info("draining", "at_most", d.config.Drain)
 	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Drain)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.config.Drain)
 	defer cancel()
 	d.drain(drain)
 	return err

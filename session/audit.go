@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
 
@@ -67,18 +66,7 @@ func (s *Session) granted(who *auth.Principal) {
 	if who.Key != "" {
 		by = who.Key
 	}
-	s.server.Audit.Granted(s.client(), by, sum(who.Grants))
-}
-
-// sum is grants as a line has them.
-type sum auth.Grants
-
-func (gs sum) String() string {
-	parts := make([]string, len(gs))
-	for i, g := range gs {
-		parts[i] = g.String()
-	}
-	return strings.Join(parts, " ")
+	s.server.Audit.Granted(s.client(), by, who.Grants)
 }
 
 // refusalsPerSecond bounds the lines about refusals: who is refused must not be able to fill the disk.

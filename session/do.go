@@ -23,6 +23,15 @@ var handlers = map[wire.Kind]func(*Session, context.Context, *wire.Op) error{
 	wire.Ping:      (*Session).ping,
 	wire.Revoke:    (*Session).revoke,
 	wire.Drain:     (*Session).drain,
+	wire.Take:      (*Session).take,
+	wire.Stop:      (*Session).stop,
+	wire.Done:      settles((*Session).done),
+	wire.Retry:     settles((*Session).settle),
+	wire.Fail:      settles((*Session).settle),
+	wire.Busy:      (*Session).busy,
+	wire.Ask:       (*Session).ask,
+	wire.Serve:     (*Session).serve,
+	wire.Answer:    (*Session).answer,
 	wire.Quit:      func(*Session, context.Context, *wire.Op) error { return ErrEnd },
 }
 
@@ -66,17 +75,12 @@ func (s *Session) send(ctx context.Context, op *wire.Op) error {
 		return err
 	}
 	d.From, d.Session = s.user, s.id
-	if s.slots == nil {
-		s.slots = make(chan struct{}, s.server.Bounds().Inflight)
-	}
 	if err := s.slot(ctx, op); err != nil {
 		return err
 	}
-	if m := s.member(op.Room); m != nil {
-		m.Sends()
-	}
+	s.sends(op.Room)
 	ref, name := bytes.Clone(op.Ref), op.Room
-	err = s.server.Log.Append(ctx, d, func(r parley.Receipt, err error) {
+	err = s.server.put(ctx, op, d, func(r parley.Receipt, err error) {
 		if err != nil {
 			s.Refuse(ref, err)
 		} else {
@@ -93,6 +97,9 @@ func (s *Session) send(ctx context.Context, op *wire.Op) error {
 // slot takes a place among the sends in flight, or waits for one. Who may not send any more after the
 // wait does not get it.
 func (s *Session) slot(ctx context.Context, op *wire.Op) error {
+	if s.slots == nil {
+		s.slots = make(chan struct{}, s.server.Bounds().Inflight)
+	}
 	select {
 	case s.slots <- struct{}{}:
 		return nil

@@ -28,6 +28,15 @@ var rights = map[wire.Kind]func(op *wire.Op) auth.Right{
 	wire.Signal:    takes(auth.Signal),
 	wire.Revoke:    takes(auth.Admin),
 	wire.Drain:     takes(auth.Admin),
+	wire.Take:      takes(auth.Work),
+	wire.Stop:      none,
+	wire.Done:      finishing,
+	wire.Retry:     takes(auth.Work),
+	wire.Fail:      takes(auth.Work),
+	wire.Busy:      takes(auth.Work),
+	wire.Ask:       takes(auth.Ask),
+	wire.Serve:     takes(auth.Work),
+	wire.Answer:    takes(auth.Work),
 }
 
 func none(*wire.Op) auth.Right { return 0 }
@@ -40,7 +49,7 @@ func takes(r auth.Right) func(*wire.Op) auth.Right {
 // to be shown who is there.
 func joining(op *wire.Op) auth.Right {
 	r := auth.Join
-	if op.Start.Replays() {
+	if op.Start.Replays() || op.Reader != "" {
 		r |= auth.History
 	}
 	if op.Presence {
@@ -55,6 +64,9 @@ func (s *Server) permit(who *auth.Principal, op *wire.Op) error {
 	if !ok {
 		return parley.Errorf(parley.BadRequest, "no operation %q", op.Kind)
 	}
+	if parley.IsPattern(op.Room) && op.Kind != wire.Join && op.Kind != wire.Leave {
+		return parley.Errorf(parley.BadRequest, "%s is a pattern: it can be joined, and this is done in a room", op.Room)
+	}
 	right, allowed := takes(op), false
 	switch right {
 	case 0: // but a list is much work, and not for who will not see a room in it
@@ -62,7 +74,7 @@ func (s *Server) permit(who *auth.Principal, op *wire.Op) error {
 	case auth.Admin:
 		allowed = who.Grants.Everywhere(right) // what it does is not done in a room
 	default:
-		allowed = who.Grants.Allows(right, op.Room)
+		allowed = allows(who, right, op.Room)
 	}
 	if allowed {
 		return nil
@@ -91,7 +103,7 @@ func denial(who *auth.Principal, right auth.Right, in string) error {
 		return errNobody
 	}
 	for _, d := range denials {
-		if right&d.right != 0 && !who.Grants.Allows(d.right, in) {
+		if right&d.right != 0 && !allows(who, d.right, in) {
 			return parley.Errorf(parley.Denied, "%s%s", d.what, in)
 		}
 	}

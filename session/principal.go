@@ -8,6 +8,7 @@ import (
 
 	"parley"
 	"parley/auth"
+	"parley/room"
 	"parley/wire"
 )
 
@@ -173,24 +174,42 @@ func (s *Session) dismiss(e *parley.Error) {
 	s.conn.Leave()
 }
 
-// expel takes the session out of rooms that it may not be in any more. The client is told.
+// expel takes the session out of rooms that it may not be in any more, and has its patterns show what
+// it may see now. The client is told of the former.
 func (s *Session) expel() {
+	s.expelling.Lock()
+	defer s.expelling.Unlock()
 	s.mu.Lock()
-	kept := s.members[:0:0]
+	who, kept := s.who, s.members[:0:0]
 	var gone []string
+	var changed []*room.Member
 	for _, m := range s.members {
-		if s.mayStay(m.Room(), m.Watches()) {
+		stays, fits := s.fits(m)
+		if stays {
 			kept = append(kept, m)
-			continue
+		} else {
+			gone = append(gone, m.Room())
+			s.unread(m.Room())
 		}
-		m.Leave()
-		gone = append(gone, m.Room())
+		if !fits {
+			m.Leave()
+		}
+		if stays && !fits {
+			changed = append(changed, m)
+		}
 	}
 	s.members = kept
+	banned := s.banWork()
 	s.mu.Unlock()
+	for _, b := range banned {
+		b.end()
+		s.Refuse(nil, parley.Errorf(parley.Denied, "you may not work in %s any more", b.room))
+	}
 	for _, name := range gone {
-		s.out.Reply(func(enc wire.Encoding, dst []byte) []byte { return enc.Left(dst, nil, name) })
-		s.Refuse(nil, parley.Errorf(parley.Denied, "you may not be in %s any more", name))
+		s.left(name, parley.Errorf(parley.Denied, "you may not be in %s any more", name))
+	}
+	for _, m := range changed {
+		s.change(m, shown(who, m.Room()))
 	}
 }
 

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 
@@ -34,7 +35,7 @@ func (s *Server) store(ctx context.Context, from string, op *wire.Op) (id string
 		err     error
 	}
 	done := make(chan outcome, 1)
-	if err := s.Log.Append(ctx, d, func(r parley.Receipt, err error) { done <- outcome{r, err} }); err != nil {
+	if err := s.put(ctx, op, d, func(r parley.Receipt, err error) { done <- outcome{r, err} }); err != nil {
 		return "", r, err
 	}
 	select {
@@ -47,15 +48,38 @@ func (s *Server) store(ctx context.Context, from string, op *wire.Op) (id string
 
 // draft makes of a send what the log is given, but for who sends it.
 func (s *Server) draft(op *wire.Op) (parley.Draft, error) {
-	if most := s.Bounds().Message; len(op.Body) > most {
-		s.Quota.Count(quota.Message)
-		return parley.Draft{}, parley.Errorf(parley.TooLarge, "a body has at most %d bytes; this one has %d", most, len(op.Body))
+	if err := s.checkSize(op); err != nil {
+		return parley.Draft{}, err
 	}
-	d := parley.Draft{Room: op.Room, ID: op.ID, Retry: op.ID != "", Type: op.Type, Body: op.Body}
+	d := parley.Draft{Room: op.Room, ID: op.ID, Retry: op.ID != "", Type: op.Type, Body: op.Body, Key: op.JobKey, Priority: uint8(op.Priority)}
+	if op.TTL > 0 {
+		from := time.Now()
+		if op.Due.After(from) {
+			from = op.Due
+		}
+		d.Expires = from.Add(op.TTL)
+	}
 	if d.ID == "" {
 		d.ID = ulid.Make().String()
 	}
 	return d, nil
+}
+
+// put stores a draft at once, or keeps it until it is due.
+func (s *Server) put(ctx context.Context, op *wire.Op, d parley.Draft, done func(parley.Receipt, error)) error {
+	if op.Due.IsZero() {
+		return s.Log.Append(ctx, d, done)
+	}
+	return s.Work.Later(ctx, d, op.Due, done)
+}
+
+// checkSize holds a body against its limit.
+func (s *Server) checkSize(op *wire.Op) error {
+	if most := s.Bounds().Message; len(op.Body) > most {
+		s.Quota.Count(quota.Message)
+		return parley.Errorf(parley.TooLarge, "a body has at most %d bytes; this one has %d", most, len(op.Body))
+	}
+	return nil
 }
 
 // Page gives the page that a history asks for.

@@ -25,7 +25,36 @@ func (s *Session) join(ctx context.Context, op *wire.Op) error {
 			return enc.JoinedMembers(dst, op.Ref, op.Room, seq, users, count)
 		}
 	}
-	return s.enter(ctx, j)
+	if parley.IsPattern(op.Room) {
+		s.joinPattern(&j, func(enc wire.Encoding, dst []byte, at parley.Position) []byte {
+			return enc.JoinedMany(dst, op.Ref, op.Room, at)
+		})
+	}
+	return s.enterAs(ctx, op, j)
+}
+
+// enterAs is enter for one that may join as a durable reader.
+func (s *Session) enterAs(ctx context.Context, op *wire.Op, j room.Joining) error {
+	if op.Reader == "" {
+		return s.enter(ctx, j)
+	}
+	if s.member(j.Room) != nil {
+		return s.enter(ctx, j) // which says so
+	}
+	r, err := s.resume(ctx, op)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.readings = append(s.readings, &reading{op.Room, r})
+	s.mu.Unlock()
+	j.Start = op.Start
+	if err = s.enter(ctx, j); err != nil {
+		s.mu.Lock()
+		s.unread(op.Room)
+		s.mu.Unlock()
+	}
+	return err
 }
 
 // plain says whether an encoding is one of plain lines, where a client does not hear itself.
@@ -60,9 +89,9 @@ func (s *Session) enter(ctx context.Context, j room.Joining) error {
 	}
 	s.mu.Lock()
 	s.members = append(s.members, m)
-	stays := s.mayStay(j.Room, j.Present != nil)
+	_, fits := s.fits(m)
 	s.mu.Unlock()
-	if !stays { // what is granted has changed since the gate
+	if !fits { // what is granted has changed since the gate
 		s.expel()
 	}
 	return nil
@@ -75,6 +104,7 @@ func (s *Session) leave(_ context.Context, op *wire.Op) error {
 		if m.Room() == op.Room {
 			m.Leave()
 			s.members = append(s.members[:i:i], s.members[i+1:]...)
+			s.unread(op.Room)
 			s.out.Reply(func(enc wire.Encoding, dst []byte) []byte { return enc.Left(dst, op.Ref, op.Room) })
 			return nil
 		}

@@ -13,17 +13,21 @@ import (
 	"time"
 
 	"parley"
+	"parley/ask"
 	"parley/audit"
 	"parley/auth"
 	"parley/quota"
 	"parley/room"
 	"parley/wire"
+	"parley/work"
 )
 
 // Server is what all sessions of a server share.
 type Server struct {
 	Log    parley.Log
 	Hub    *room.Hub
+	Work   *work.Manager
+	Desk   *ask.Desk
 	Limits parley.Limits // where there is no Quota
 	Logger *slog.Logger
 
@@ -67,11 +71,17 @@ type Session struct {
 	slots   chan struct{} // one for each send in flight; made at the first send
 	account *quota.Account
 
+	expelling sync.Mutex // held over expel; before mu
+
 	mu      sync.Mutex      // what is here, others change too when what is granted changes
 	who     *auth.Principal // whom it acts for
 	timer   *time.Timer     // ends the session when who's word does; nil = that has no end
 	members []*room.Member
 	closed  bool
+
+	takings  []*taking  // the groups it takes from
+	readings []*reading // the rooms it is in as a reader
+	servings []*serving // the rooms whose questions come to it
 
 	ended atomic.Pointer[parley.Error] // why it was dismissed; nil = it was not
 }
@@ -161,8 +171,10 @@ func (s *Session) Raw(text string) {
 	s.out.Reply(func(_ wire.Encoding, dst []byte) []byte { return append(dst, text...) })
 }
 
-// Finish waits until every send in flight is answered and every answer written.
+// Finish waits until every send in flight is answered and every answer written. Nothing more is read
+// then, so the jobs that the session holds go to others at once.
 func (s *Session) Finish(ctx context.Context) {
+	s.quitWork()
 	for range cap(s.slots) {
 		select {
 		case s.slots <- struct{}{}:
@@ -189,6 +201,7 @@ func (s *Session) Close() {
 		}
 		s.server.Audit.Ended(s.client(), why)
 	}
+	s.quitWork()
 	s.out.Close()
 	s.account.Close()
 }

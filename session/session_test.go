@@ -13,10 +13,12 @@ import (
 	"go.uber.org/goleak"
 
 	"parley"
+	"parley/ask"
 	"parley/internal/logtest"
 	"parley/room"
 	"parley/session"
 	"parley/wire"
+	"parley/work"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -25,17 +27,19 @@ func newServer(t *testing.T) *session.Server {
 	return newServerOn(t, logtest.New(logtest.Options{}))
 }
 
-func newServerOn(t *testing.T, log parley.Log) *session.Server {
+func newServerOn(t *testing.T, log *logtest.Memory) *session.Server {
 	hub := room.NewHub(log, room.Config{})
+	books := work.New(work.Config{Log: log, Journals: log, Rooms: hub})
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = hub.Run(ctx) })
+	wg.Go(func() { _ = books.Run(ctx) })
 	t.Cleanup(func() {
 		cancel()
 		wg.Wait()
 	})
 	return &session.Server{
-		Log: log, Hub: hub, Limits: parley.DefaultLimits(), Logger: slog.New(slog.DiscardHandler),
+		Log: log, Hub: hub, Work: books, Desk: ask.New(), Limits: parley.DefaultLimits(), Logger: slog.New(slog.DiscardHandler),
 	}
 }
 

@@ -1,6 +1,10 @@
 package wire
 
-import "parley"
+import (
+	"time"
+
+	"parley"
+)
 
 // Encoding is how frames look to one kind of client. Every method appends one whole frame to dst
 // and returns it, its terminator included. Encodings are comparable values without state.
@@ -8,6 +12,9 @@ type Encoding interface {
 	// What a room sends: the same bytes for every member.
 	Message(dst []byte, m *parley.Message) []byte
 	Gap(dst []byte, room string, after, next uint64) []byte
+
+	// What a pattern sends between messages: all in front of it was sent up to a position.
+	Cursor(dst []byte, pattern string, at parley.Position) []byte
 
 	// What a room sends and does not store: the same bytes for every member too. An encoding that
 	// shows none of it appends nothing.
@@ -17,6 +24,7 @@ type Encoding interface {
 	// What answers one session. ref is the client's tag as it wrote it, nil for none.
 	Welcome(dst, ref []byte, w Welcome) []byte
 	Joined(dst, ref []byte, room string, seq uint64) []byte
+	JoinedMany(dst, ref []byte, pattern string, at parley.Position) []byte
 	JoinedMembers(dst, ref []byte, room string, seq uint64, users []string, count int) []byte
 	Left(dst, ref []byte, room string) []byte
 	Ack(dst, ref []byte, room string, r parley.Receipt) []byte
@@ -24,6 +32,19 @@ type Encoding interface {
 	Members(dst, ref []byte, room string, users []string, count int) []byte
 	Rooms(dst, ref []byte, rooms []RoomEntry, more bool) []byte
 	Pong(dst, ref []byte) []byte
+
+	// What a worker is given, and the answers to its operations beside Ack.
+	Job(dst []byte, j *parley.Job) []byte
+	Taking(dst, ref []byte, room, group string) []byte
+	Stopped(dst, ref []byte, room, group string) []byte
+	Busy(dst, ref []byte, room, job string, deadline time.Duration) []byte
+
+	// What is asked and answered, and the answers to serve and ask.
+	Serving(dst, ref []byte, room string) []byte
+	Question(dst []byte, q *parley.Question) []byte
+	OneAnswer(dst, ref []byte, room string, a *parley.Answer) []byte
+	Answered(dst, ref []byte, room string, count int) []byte
+
 	Revoked(dst, ref []byte) []byte
 	Draining(dst, ref []byte) []byte
 	Error(dst, ref []byte, e *parley.Error) []byte

@@ -19,6 +19,8 @@ type Frame struct {
 	After uint64 `json:"after"` // gap
 	Next  uint64 `json:"next"`  // gap
 
+	Cursor string `json:"cursor"` // cursor; joined, of a pattern
+
 	Duplicate bool    `json:"duplicate"` // ack
 	Messages  []Entry `json:"messages"`  // page
 	More      bool    `json:"more"`      // page, rooms
@@ -28,7 +30,7 @@ type Frame struct {
 	Members []MemberEntry `json:"members"` // members, joined, presence; may be fewer than Count
 	Joined  []MemberEntry `json:"joined"`  // presence
 	Left    []MemberEntry `json:"left"`    // presence
-	Count   int           `json:"count"`   // members, joined, presence
+	Count   int           `json:"count"`   // members, joined, presence, answered
 
 	User    string `json:"user"`    // welcome
 	Session string `json:"session"` // welcome
@@ -40,6 +42,14 @@ type Frame struct {
 		DedupeMS int64 `json:"dedupe_ms"`
 	} `json:"limits"` // welcome
 	Servers []string `json:"servers"` // welcome, in a cluster
+
+	Group      string `json:"group"`       // taking, stopped, job
+	Job        string `json:"job"`         // job, busy
+	Tries      int    `json:"tries"`       // job
+	DeadlineMS int64  `json:"deadline_ms"` // job, busy
+
+	Question  string `json:"question"`   // question
+	TimeoutMS int64  `json:"timeout_ms"` // question
 
 	Code    parley.Code `json:"code"`     // error
 	Message string      `json:"message"`  // error
@@ -106,6 +116,17 @@ func (e *Entry) Decode() (*parley.Message, error) {
 	return m, nil
 }
 
+// DecodeJob turns a job frame into a job.
+func (f *Frame) DecodeJob() (*parley.Job, error) {
+	m, err := f.Entry.Decode()
+	if err != nil {
+		return nil, err
+	}
+	return &parley.Job{
+		Message: m, Group: f.Group, Job: f.Job, Tries: f.Tries, Deadline: time.Duration(f.DeadlineMS) * time.Millisecond,
+	}, nil
+}
+
 // Err gives an error frame as an error.
 func (f *Frame) Err() *parley.Error {
 	e := parley.Errorf(f.Code, "%s", f.Message)
@@ -142,6 +163,7 @@ func AppendOp(dst []byte, op Op) []byte {
 	if !op.Start.Since.IsZero() {
 		field("since", op.Start.Since.Format(time.RFC3339Nano))
 	}
+	dst = appendManyStart(dst, &op.Start)
 	if op.Echo != nil {
 		dst = append(dst, `,"echo":`...)
 		dst = strconv.AppendBool(dst, *op.Echo)
@@ -154,6 +176,7 @@ func AppendOp(dst []byte, op Op) []byte {
 		dst = strconv.AppendInt(dst, int64(op.Limit), 10)
 	}
 	field("after_room", op.AfterRoom)
+	dst = appendWork(dst, &op)
 	field("user", op.User)
 	field("key", op.Key)
 	if op.Lift {
@@ -161,11 +184,25 @@ func AppendOp(dst []byte, op Op) []byte {
 	}
 	if op.Kind == Send {
 		field("id", op.ID)
+		field("key", op.JobKey)
+		if op.Priority > 0 {
+			dst = append(dst, `,"priority":`...)
+			dst = strconv.AppendInt(dst, int64(op.Priority), 10)
+		}
+		if op.TTL > 0 {
+			field("ttl", op.TTL.String())
+		}
+		if !op.Due.IsZero() {
+			field("due", op.Due.Format(time.RFC3339Nano))
+		}
 		if op.Type != parley.Text {
 			field("type", op.Type.String())
 		}
 		dst = append(dst, `,"body":`...)
 		dst = appendBody(dst, op.Type, op.Body)
+	}
+	if op.Kind == Ask || op.Kind == Answer {
+		dst = appendAsk(dst, &op)
 	}
 	if op.Kind == Signal {
 		dst = append(dst, `,"body":`...)

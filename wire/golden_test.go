@@ -41,6 +41,21 @@ type opFields struct {
 	Presence  bool      `json:"presence"`
 	Limit     int       `json:"limit"`
 	AfterRoom string    `json:"after_room"`
+	Reader    string    `json:"reader"`
+	Seq       *uint64   `json:"seq"`
+	Group     string    `json:"group"`
+	Prefetch  int       `json:"prefetch"`
+	Tries     int       `json:"tries"`
+	Deadline  string    `json:"deadline"`
+	Job       string    `json:"job"`
+	Delay     string    `json:"delay"`
+	Reason    string    `json:"reason"`
+	JobKey    string    `json:"job_key"`
+	Priority  int       `json:"priority"`
+	TTL       string    `json:"ttl"`
+	Question  string    `json:"question"`
+	Most      int       `json:"most"`
+	Timeout   string    `json:"timeout"`
 	ID        string    `json:"id"`
 	Type      string    `json:"type"`
 	Body      string    `json:"body"`
@@ -48,6 +63,10 @@ type opFields struct {
 	User      string    `json:"user"`
 	Key       string    `json:"key"`
 	Lift      bool      `json:"lift"`
+
+	Cursor string            `json:"cursor"`
+	Places map[string]uint64 `json:"places"`
+	Rest   string            `json:"rest"`
 }
 
 func fieldsOf(op wire.Op) *opFields {
@@ -55,15 +74,34 @@ func fieldsOf(op wire.Op) *opFields {
 		Op: string(op.Kind), Ref: string(op.Ref), Room: op.Room, Token: op.Token, Name: op.Name,
 		After: op.After, Before: op.Before, Last: op.Start.Last, Since: op.Start.Since, Echo: op.Echo,
 		Presence: op.Presence, Limit: op.Limit, AfterRoom: op.AfterRoom, ID: op.ID,
+		Reader: op.Reader, Seq: op.Seq, Group: op.Group, Prefetch: op.Prefetch, Tries: op.Tries, Job: op.Job, Reason: op.Reason,
 		User: op.User, Key: op.Key, Lift: op.Lift,
 	}
-	if op.Kind == wire.Join {
+	f.JobKey, f.Priority = op.JobKey, op.Priority
+	if op.TTL != 0 {
+		f.TTL = op.TTL.String()
+	}
+	f.Question, f.Most = op.Question, op.Most
+	if op.Timeout != 0 {
+		f.Timeout = op.Timeout.String()
+	}
+	if op.Deadline != 0 {
+		f.Deadline = op.Deadline.String()
+	}
+	if op.Delay != nil {
+		f.Delay = op.Delay.String()
+	}
+	if op.Kind == wire.Join || op.Kind == wire.Take {
 		f.After = op.Start.After
+		f.Cursor, f.Places = op.Start.Cursor.String(), op.Start.Places
+		if op.Start.Rest {
+			f.Rest = "start"
+		}
 	}
 	if op.Kind == wire.Signal {
 		f.Body = string(op.Body)
 	}
-	if op.Kind == wire.Send {
+	if op.Kind == wire.Send || op.Kind == wire.Ask || op.Kind == wire.Answer {
 		f.Type = op.Type.String()
 		if op.Type == parley.Binary {
 			f.Body64 = op.Body
@@ -138,6 +176,10 @@ func answers() map[string][]byte {
 	away.Retry = 1500 * time.Millisecond
 	wait := parley.Errorf(parley.Unavailable, "wait")
 	wait.Retry = time.Microsecond
+	job := &parley.Job{
+		Message: &parley.Message{Room: "squares", Seq: 813, Prev: 812, ID: "c1-7", From: "ada", At: at(123), Body: []byte("12")},
+		Group:   "g", Job: "g.813.1", Tries: 1, Deadline: 30 * time.Second,
+	}
 	return map[string][]byte{
 		"welcome": enc.Welcome(nil, ref(`"k3xq9"`), wire.Welcome{
 			User: "ada", Session: 0x00c0ffee00c0ffee, Limits: parley.DefaultLimits(),
@@ -146,6 +188,9 @@ func answers() map[string][]byte {
 		"joined, an empty room, no ref": enc.Joined(nil, nil, "lobby", 0),
 		"joined, with who is there":     enc.JoinedMembers(nil, ref("1"), "lobby", 812, []string{"ada"}, 1),
 		"joined, too many for names":    enc.JoinedMembers(nil, ref("1"), "lobby", 812, nil, 201),
+		"joined, a pattern":             enc.JoinedMany(nil, ref("1"), "orders.**", parley.Position{812, 0, 40017, 3}),
+		"joined, a pattern with places": enc.JoinedMany(nil, ref("1"), "orders.**", nil),
+		"cursor":                        enc.Cursor(nil, "orders.**", parley.Position{813, 0, 40017, 3}),
 		"left":                          enc.Left(nil, ref("2"), "lobby"),
 		"ack":                           enc.Ack(nil, ref("3"), "lobby", parley.Receipt{Seq: 813}),
 		"ack of a repeated id":          enc.Ack(nil, ref("3"), "lobby", parley.Receipt{Seq: 813, Duplicate: true}),
@@ -165,13 +210,24 @@ func answers() map[string][]byte {
 		"error":                         enc.Error(nil, ref("3"), parley.Errorf(parley.Denied, "you may not send in ops")),
 		"error of nobody, with a time to come back": enc.Error(nil, nil, away),
 		"error, a time below a millisecond":         enc.Error(nil, nil, wait),
-		"gap":                                       enc.Gap(nil, "lobby", 100, 181),
-		"presence, one came":                        enc.Presence(nil, "lobby", wire.Presence{Joined: []string{"bob"}, Count: 2}),
-		"presence, a new name":                      enc.Presence(nil, "lobby", wire.Presence{Joined: []string{`b"b`}, Left: []string{"bob"}, Count: 2}),
-		"presence, all anew":                        enc.Presence(nil, "lobby", wire.Presence{Members: []string{"ada", "bob"}, Count: 2}),
-		"presence, too many for names":              enc.Presence(nil, "lobby", wire.Presence{Count: 201}),
-		"signal":                                    enc.Signal(nil, "lobby", "ada", []byte(`{"typing":true}`)),
-		"signal, any value":                         enc.Signal(nil, "lobby", `b"b`, []byte("null")),
+		"stopped serving":                           enc.Stopped(nil, ref("9"), "prices", ""),
+		"serving":                                   enc.Serving(nil, ref("2"), "prices"),
+		"question": enc.Question(nil, &parley.Question{
+			Room: "prices", ID: "4f.1", From: "ada", Timeout: 5 * time.Second, Body: []byte("apple"),
+		}),
+		"answer":                       enc.OneAnswer(nil, ref("1"), "prices", &parley.Answer{From: "bob", Type: parley.JSON, Body: []byte(`{"eur":1.20}`)}),
+		"answered":                     enc.Answered(nil, ref("1"), "prices", 1),
+		"taking":                       enc.Taking(nil, ref("1"), "squares", "g"),
+		"stopped":                      enc.Stopped(nil, ref("9"), "squares", "g"),
+		"busy":                         enc.Busy(nil, ref("6"), "squares", "g.813.1", 30*time.Second),
+		"job":                          enc.Job(nil, job),
+		"gap":                          enc.Gap(nil, "lobby", 100, 181),
+		"presence, one came":           enc.Presence(nil, "lobby", wire.Presence{Joined: []string{"bob"}, Count: 2}),
+		"presence, a new name":         enc.Presence(nil, "lobby", wire.Presence{Joined: []string{`b"b`}, Left: []string{"bob"}, Count: 2}),
+		"presence, all anew":           enc.Presence(nil, "lobby", wire.Presence{Members: []string{"ada", "bob"}, Count: 2}),
+		"presence, too many for names": enc.Presence(nil, "lobby", wire.Presence{Count: 201}),
+		"signal":                       enc.Signal(nil, "lobby", "ada", []byte(`{"typing":true}`)),
+		"signal, any value":            enc.Signal(nil, "lobby", `b"b`, []byte("null")),
 	}
 }
 

@@ -29,6 +29,17 @@ const (
 	Drain   Kind = "drain"
 
 	ListRooms Kind = "rooms"
+
+	Take  Kind = "take"
+	Stop  Kind = "stop"
+	Done  Kind = "done"
+	Retry Kind = "retry"
+	Fail  Kind = "fail"
+	Busy  Kind = "busy"
+
+	Ask    Kind = "ask"
+	Serve  Kind = "serve"
+	Answer Kind = "answer"
 )
 
 // MaxRef is the longest ref, in bytes as written, that is echoed.
@@ -38,16 +49,16 @@ const MaxRef = 1024
 type Op struct {
 	Kind Kind
 	Ref  []byte // the client's tag as it was written; nil = none. Part of the line it was parsed from
-	Room string
+	Room string // of a join or leave it may be a pattern
 
 	Token string // hello
 	Name  string // hello
 
-	Start Start // join
+	Start Start // join, take
 	Echo  *bool // join; nil = the encoding's default
 
 	ID   string      // send; "" = the server makes one
-	Type parley.Type // send
+	Type parley.Type // send, ask, answer
 
 	Presence bool // join; whether to tell who is there, comes and goes
 
@@ -57,6 +68,26 @@ type Op struct {
 	Limit         int     // history, rooms; always set
 
 	AfterRoom string // rooms; those behind this name, "" = from the first
+
+	Reader string  // join, done; the durable reader whose position it is, "" = none
+	Seq    *uint64 // done of a reader
+
+	Group    string         // take; stop, where "" is to serve no more
+	Prefetch int            // take; always set
+	Tries    int            // take; always set
+	Deadline time.Duration  // take, where it is always set; busy, where 0 = as long as before
+	Job      string         // done, retry, fail, busy
+	Delay    *time.Duration // retry; nil = the usual back-off
+	Reason   string         // retry, fail
+
+	JobKey   string        // send; jobs with the same key are done in order, "" = none
+	Priority int           // send
+	Due      time.Time     // send; not before, zero = at once
+	TTL      time.Duration // send; how long it is of use to workers, 0 = for ever
+
+	Question string        // answer
+	Most     int           // ask; always set
+	Timeout  time.Duration // ask; always set
 
 	User string // revoke; a user, or
 	Key  string // the name of a key
@@ -68,10 +99,17 @@ type Start struct {
 	After *uint64   // behind this seq; 0 = from the start
 	Last  int       // the newest Last messages first; 0 = not asked
 	Since time.Time // the messages that are not older first; zero = not asked
+
+	// Of a pattern alone. Of these, Cursor and Places can be given together.
+	Cursor parley.Position   // behind this position; nil = not asked
+	Places map[string]uint64 // in these rooms behind these seqs, in others live; with Cursor: what came behind it
+	Rest   bool              // with Places: in other rooms from the start
 }
 
 // Replays says whether the start asks for messages that are there already.
-func (s Start) Replays() bool { return s.After != nil || s.Last != 0 || !s.Since.IsZero() }
+func (s Start) Replays() bool {
+	return s.After != nil || s.Last != 0 || !s.Since.IsZero() || s.Cursor != nil || s.Places != nil
+}
 
 // Bounds of what an operation may ask for.
 const (
@@ -122,11 +160,20 @@ var parsers = [...]struct {
 }{
 	{Send, parseSend},
 	{Join, parseJoin},
-	{Leave, parseRoom},
+	{Leave, parseRooms},
 	{History, parseHistory},
 	{Hello, parseHello},
 	{Members, parseRoom},
 	{Signal, parseSignal},
+	{Done, parseDone},
+	{Retry, parseRetry},
+	{Busy, parseBusy},
+	{Fail, parseFail},
+	{Take, parseTake},
+	{Stop, parseStop},
+	{Ask, parseAsk},
+	{Answer, parseAnswer},
+	{Serve, parseRoom},
 	{ListRooms, parseListRooms},
 	{Ping, func(*Op, *object) error { return nil }},
 	{Revoke, parseRevoke},
@@ -180,16 +227,37 @@ func parseRoom(op *Op, obj *object) error {
 }
 
 func parseJoin(op *Op, obj *object) error {
-	if err := parseRoom(op, obj); err != nil {
+	if err := parseRooms(op, obj); err != nil {
 		return err
 	}
+	if err := parseStart(op, obj); err != nil {
+		return err
+	}
+	err := parseManyStart(op, obj)
+	if err != nil {
+		return err
+	}
+	if op.Reader, err = obj.name("reader"); err != nil {
+		return err
+	}
+	if op.Echo, err = obj.boolean("echo"); err != nil {
+		return err
+	}
+	presence, err := obj.boolean("presence")
+	op.Presence = presence != nil && *presence
+	if err == nil && parley.IsPattern(op.Room) && (op.Presence || op.Reader != "") {
+		return parley.Errorf(parley.BadRequest, `"presence" and "reader" are for a room, not for a pattern`)
+	}
+	return err
+}
+
+// parseStart reads where to begin in a room.
+func parseStart(op *Op, obj *object) error {
 	starts := 0
 	if raw := obj.get("after"); raw != nil {
-		n, err := obj.seq("after")
-		if err != nil {
+		if err := parseAfter(op, obj, raw); err != nil {
 			return err
 		}
-		op.Start.After = n
 		starts++
 	}
 	if raw := obj.get("last"); raw != nil {
@@ -213,13 +281,7 @@ func parseJoin(op *Op, obj *object) error {
 	if starts > 1 {
 		return parley.Errorf(parley.BadRequest, `at most one of "after", "last" and "since"`)
 	}
-	var err error
-	if op.Echo, err = obj.boolean("echo"); err != nil {
-		return err
-	}
-	presence, err := obj.boolean("presence")
-	op.Presence = presence != nil && *presence
-	return err
+	return nil
 }
 
 // ParseSince reads a point in time: a duration before now (10m, 24h) or an RFC 3339 time.
@@ -251,21 +313,16 @@ func parseSend(op *Op, obj *object) error {
 		}
 		op.ID = id
 	}
-	name, err := obj.str("type")
-	if err != nil {
+	if err := parseForWork(op, obj); err != nil {
 		return err
 	}
-	if op.Type, err = parley.ParseType(name); err != nil {
-		return err
-	}
-	op.Body, err = parseBody(op.Type, obj)
-	return err
+	return parseTyped(op, obj)
 }
 
 func parseBody(t parley.Type, obj *object) ([]byte, error) {
 	raw := obj.get("body")
 	if raw == nil {
-		return nil, parley.Errorf(parley.BadRequest, `a send needs a "body"`)
+		return nil, parley.Errorf(parley.BadRequest, `a "body" is missing`)
 	}
 	if t == parley.JSON {
 		return parseValue(raw)

@@ -24,11 +24,14 @@ func TestProtocolPage(t *testing.T) {
 	ops := map[wire.Kind]bool{
 		wire.Hello: false, wire.Join: false, wire.Leave: false, wire.Send: false, wire.History: false,
 		wire.Members: false, wire.ListRooms: false, wire.Ping: false, wire.Signal: false,
+		wire.Take: false, wire.Stop: false, wire.Done: false, wire.Retry: false, wire.Fail: false, wire.Busy: false,
+		wire.Ask: false, wire.Serve: false, wire.Answer: false,
 	}
 	frames := map[string]bool{
 		"welcome": false, "joined": false, "left": false, "ack": false, "page": false, "members": false,
 		"rooms": false, "pong": false, "message": false, "gap": false, "error": false,
-		"presence": false, "signal": false,
+		"presence": false, "signal": false, "cursor": false, "taking": false, "stopped": false, "busy": false, "job": false,
+		"serving": false, "question": false, "answer": false, "answered": false,
 	}
 	quoted := regexp.MustCompile(`'(\{"op".*?\})'`)
 	for i, line := range strings.Split(string(page), "\n") {
@@ -99,7 +102,12 @@ func rewrite(t *testing.T, n int, f *wire.Frame) []byte {
 		if f.Count > 0 {
 			return enc.JoinedMembers(nil, f.Ref, f.Room, f.Seq, wire.Users(f.Members), f.Count)
 		}
+		if f.Cursor != "" {
+			return enc.JoinedMany(nil, f.Ref, f.Room, position(t, n, f))
+		}
 		return enc.Joined(nil, f.Ref, f.Room, f.Seq)
+	case "cursor":
+		return enc.Cursor(nil, f.Room, position(t, n, f))
 	case "left":
 		return enc.Left(nil, f.Ref, f.Room)
 	case "ack":
@@ -122,6 +130,27 @@ func rewrite(t *testing.T, n int, f *wire.Frame) []byte {
 		return enc.Signal(nil, f.Room, f.From, f.Body)
 	case "rooms":
 		return enc.Rooms(nil, f.Ref, f.Rooms, f.More)
+	case "serving":
+		return enc.Serving(nil, f.Ref, f.Room)
+	case "question":
+		m := mustDecode(t, n, &f.Entry)
+		return enc.Question(nil, &parley.Question{
+			Room: f.Room, ID: f.Question, From: f.From, Type: m.Type, Body: m.Body,
+			Timeout: time.Duration(f.TimeoutMS) * time.Millisecond,
+		})
+	case "answer":
+		m := mustDecode(t, n, &f.Entry)
+		return enc.OneAnswer(nil, f.Ref, f.Room, &parley.Answer{From: f.From, Type: m.Type, Body: m.Body})
+	case "answered":
+		return enc.Answered(nil, f.Ref, f.Room, f.Count)
+	case "taking":
+		return enc.Taking(nil, f.Ref, f.Room, f.Group)
+	case "stopped":
+		return enc.Stopped(nil, f.Ref, f.Room, f.Group)
+	case "busy":
+		return enc.Busy(nil, f.Ref, f.Room, f.Job, time.Duration(f.DeadlineMS)*time.Millisecond)
+	case "job":
+		return enc.Job(nil, mustDecodeJob(t, n, f))
 	case "pong":
 		return enc.Pong(nil, f.Ref)
 	case "revoked":
@@ -139,6 +168,15 @@ func rewrite(t *testing.T, n int, f *wire.Frame) []byte {
 	return nil
 }
 
+func mustDecodeJob(t *testing.T, n int, f *wire.Frame) *parley.Job {
+	t.Helper()
+	j, err := f.DecodeJob()
+	if err != nil {
+		t.Fatalf("line %d: %v", n, err)
+	}
+	return j
+}
+
 func mustDecode(t *testing.T, n int, e *wire.Entry) *parley.Message {
 	t.Helper()
 	m, err := e.Decode()
@@ -154,4 +192,13 @@ func limitsOf(f *wire.Frame) parley.Limits {
 		Message: l.Message, Frame: l.Frame, Inflight: l.Inflight, Rooms: l.Rooms,
 		Dedupe: time.Duration(l.DedupeMS) * time.Millisecond,
 	}
+}
+
+func position(t *testing.T, n int, f *wire.Frame) parley.Position {
+	t.Helper()
+	at, err := parley.ParsePosition(f.Cursor)
+	if err != nil {
+		t.Fatalf("line %d: %v", n, err)
+	}
+	return at
 }

@@ -9,10 +9,16 @@ import (
 
 // inQuery are the fields of each operation that a URL can bear. Others are ignored, as in a frame.
 var inQuery = map[Kind][]string{
-	Join:      {"after", "last", "since", "presence"},
+	Join:      {"after", "last", "since", "presence", "cursor"},
 	History:   {"after", "before", "limit"},
 	Members:   nil,
 	ListRooms: {"after_room", "limit"},
+	Take:      {"group", "prefetch", "deadline", "tries", "after", "last", "since"},
+	Done:      {"job"},
+	Retry:     {"job", "delay", "reason"},
+	Fail:      {"job", "reason"},
+	Busy:      {"job", "deadline"},
+	Ask:       {"most", "timeout"},
 }
 
 // What stands in a frame as it is; anything else is a string there.
@@ -24,7 +30,7 @@ var (
 // literal says whether a field's value stands in the frame as it is.
 func literal(key, value string) bool {
 	switch key {
-	case "since", "after_room":
+	case "since", "after_room", "cursor", "group", "job", "reason", "delay", "deadline", "timeout":
 		return false
 	case "presence":
 		return boolean.MatchString(value)
@@ -39,6 +45,9 @@ func ParseQuery(kind Kind, room string, query url.Values) (Op, error) {
 	if kind != ListRooms {
 		frame = append(frame, `,"room":`...)
 		frame = appendString(frame, room)
+	}
+	if kind == Ask {
+		frame = append(frame, `,"body":"?"`...) // the request's own takes its place
 	}
 	for _, key := range inQuery[kind] {
 		values := query[key]

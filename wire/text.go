@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -151,6 +152,18 @@ func answer(dst []byte, what, text string) []byte {
 	return append(dst, '\n')
 }
 
+// Plain lines have no operations of workers, nor questions, and so no answers to them.
+
+func (textAnswers) Job(dst []byte, _ *parley.Job) []byte                    { return dst }
+func (textAnswers) Taking(dst, _ []byte, _, _ string) []byte                { return dst }
+func (textAnswers) Stopped(dst, _ []byte, _, _ string) []byte               { return dst }
+func (textAnswers) Busy(dst, _ []byte, _, _ string, _ time.Duration) []byte { return dst }
+
+func (textAnswers) Serving(dst, _ []byte, _ string) []byte                     { return dst }
+func (textAnswers) Question(dst []byte, _ *parley.Question) []byte             { return dst }
+func (textAnswers) OneAnswer(dst, _ []byte, _ string, _ *parley.Answer) []byte { return dst }
+func (textAnswers) Answered(dst, _ []byte, _ string, _ int) []byte             { return dst }
+
 func appendMessages(dst []byte, n uint64) []byte {
 	dst = strconv.AppendUint(dst, n, 10)
 	if n == 1 {
@@ -218,6 +231,10 @@ var commands = map[string]func(rest string) (Op, error){
 	"/quit": func(string) (Op, error) { return Op{Kind: Quit}, nil },
 	"/who":  func(string) (Op, error) { return Op{Kind: Members}, nil },
 	"/join": func(rest string) (Op, error) {
+		if parley.IsPattern(rest) {
+			p, err := parley.ParsePattern(rest)
+			return Op{Kind: Join, Room: p.String()}, err
+		}
 		room, err := parley.ParseRoom(rest)
 		return Op{Kind: Join, Room: room}, err
 	},

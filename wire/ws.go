@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"sync"
+	"time"
 
 	"github.com/klauspost/compress/flate"
 
@@ -96,6 +97,46 @@ func (e WS) Rooms(dst, ref []byte, rooms []RoomEntry, more bool) []byte {
 // Pong appends the answer to a ping operation, which is no pong of WebSocket.
 func (e WS) Pong(dst, ref []byte) []byte {
 	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Pong(dst, ref) })
+}
+
+// Job appends a job.
+func (e WS) Job(dst []byte, j *parley.Job) []byte {
+	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Job(dst, j) })
+}
+
+// Taking appends the answer to a take.
+func (e WS) Taking(dst, ref []byte, room, group string) []byte {
+	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Taking(dst, ref, room, group) })
+}
+
+// Stopped appends the answer to a stop.
+func (e WS) Stopped(dst, ref []byte, room, group string) []byte {
+	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Stopped(dst, ref, room, group) })
+}
+
+// Busy appends the answer to a busy.
+func (e WS) Busy(dst, ref []byte, room, job string, deadline time.Duration) []byte {
+	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Busy(dst, ref, room, job, deadline) })
+}
+
+// Serving appends the answer to a serve.
+func (e WS) Serving(dst, ref []byte, room string) []byte {
+	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Serving(dst, ref, room) })
+}
+
+// Question appends what somebody asks.
+func (e WS) Question(dst []byte, q *parley.Question) []byte {
+	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Question(dst, q) })
+}
+
+// OneAnswer appends one answer to an ask.
+func (e WS) OneAnswer(dst, ref []byte, room string, a *parley.Answer) []byte {
+	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.OneAnswer(dst, ref, room, a) })
+}
+
+// Answered appends the end of an ask.
+func (e WS) Answered(dst, ref []byte, room string, count int) []byte {
+	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Answered(dst, ref, room, count) })
 }
 
 // Revoked appends the answer to a revoke.

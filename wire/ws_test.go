@@ -38,6 +38,16 @@ func everyFrame(filler string) map[string]func(enc wire.Encoding, dst []byte) []
 		"rooms": func(e wire.Encoding, dst []byte) []byte {
 			return e.Rooms(dst, ref, []wire.RoomEntry{{Room: "r"}}, true)
 		},
+		"serving":  func(e wire.Encoding, dst []byte) []byte { return e.Serving(dst, ref, "r") },
+		"question": func(e wire.Encoding, dst []byte) []byte { return e.Question(dst, &parley.Question{Room: "r"}) },
+		"answer":   func(e wire.Encoding, dst []byte) []byte { return e.OneAnswer(dst, ref, "r", &parley.Answer{}) },
+		"answered": func(e wire.Encoding, dst []byte) []byte { return e.Answered(dst, ref, "r", 1) },
+		"taking":   func(e wire.Encoding, dst []byte) []byte { return e.Taking(dst, ref, "r", "g") },
+		"stopped":  func(e wire.Encoding, dst []byte) []byte { return e.Stopped(dst, ref, "r", "g") },
+		"busy":     func(e wire.Encoding, dst []byte) []byte { return e.Busy(dst, ref, "r", "g.1.1", time.Second) },
+		"job": func(e wire.Encoding, dst []byte) []byte {
+			return e.Job(dst, &parley.Job{Message: &parley.Message{Room: "r"}})
+		},
 		"revoked": func(e wire.Encoding, dst []byte) []byte { return e.Revoked(dst, ref) },
 		"drain":   func(e wire.Encoding, dst []byte) []byte { return e.Draining(dst, ref) },
 		"pong":    func(e wire.Encoding, dst []byte) []byte { return e.Pong(dst, ref) },

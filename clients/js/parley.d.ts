@@ -51,10 +51,94 @@ export type Message = Envelope &
 /** Says that a message is durable, and where. */
 export interface Receipt {
   room: string;
+  /** 0 if it is due later. */
   seq: number;
   id: string;
   /** It was there before, under this id. */
   duplicate: boolean;
+}
+
+/** Milliseconds, or such as '10s' and '1h30m'. */
+export type Duration = number | string;
+
+export interface SendOptions {
+  /** What the body is; it shows by itself. */
+  type?: BodyType;
+  /** The key under which the message is stored once. */
+  id?: string;
+  /** The server keeps the message so long, from when it takes it. */
+  delay?: Duration;
+  /** Or until this time. */
+  due?: string | Date;
+  /** A worker is given it within this time or never. */
+  ttl?: Duration;
+  /** Workers do the jobs of one key one at a time, in order. */
+  key?: string;
+  /** 0 to 9: workers are given those with a higher one first; 0. */
+  priority?: number;
+}
+
+/** A message that one worker of a group must finish. */
+export type Job = Message & {
+  group: string;
+  /** How the server calls it. */
+  job: string;
+  /** 1 = given out for the first time. */
+  tries: number;
+  /** In milliseconds. */
+  deadline: number;
+};
+
+export interface Question {
+  room: string;
+  /** How the server calls it. */
+  question: string;
+  from: string;
+  type: BodyType;
+  body: any;
+  /** Then nobody waits for an answer any more. */
+  until: Date;
+}
+
+export interface Answer {
+  room: string;
+  from: string;
+  type: BodyType;
+  body: any;
+}
+
+/** At most one of after, last and since: where a group begins that is not there yet; none = with the oldest message left. */
+export interface WorkOptions {
+  /** Jobs to handle at a time, 1 to 256; 1. */
+  parallel?: number;
+  /** Jobs to hold, those being handled included; as many as are handled at a time. */
+  prefetch?: number;
+  /** The silence after which a job is taken from this worker, not the time that its handler may take; 30 s. */
+  deadline?: Duration;
+  /** How often a job is given out before it is a dead letter; 5. */
+  tries?: number;
+  /** Begin behind the message with this seq; 0 = with the oldest. */
+  after?: number;
+  /** Begin with this many of the newest. */
+  last?: number;
+  /** Begin with those not older. */
+  since?: string | Date;
+  /** Stops the work. */
+  signal?: AbortSignal;
+}
+
+export interface AnswerOptions {
+  /** Questions to handle at a time; 16. */
+  parallel?: number;
+  signal?: AbortSignal;
+}
+
+export interface AskOptions {
+  type?: BodyType;
+  /** How long to wait for answers, 50 s at most; 5 s. */
+  timeout?: Duration;
+  /** Gives up. */
+  signal?: AbortSignal;
 }
 
 export interface Options {
@@ -83,10 +167,21 @@ export interface RoomOptions {
   last?: number;
   /** Begin with those not older: '10m', '24h', or a time. */
   since?: string | Date;
+  /** Of a pattern: begin behind what came in front of this, as a cursor event gave it. */
+  cursor?: string;
   /** Tell of members that come and go; false. */
   presence?: boolean;
   /** Whether to get what this client sends; true. */
   echo?: boolean;
+  /**
+   * The durable reader to go on as: the server remembers where it is, and after, last and since count only
+   * if it does not know it yet.
+   */
+  reader?: string;
+  /** Whether a reader's loop says done of each message when it asks for the next; true. */
+  autoDone?: boolean;
+  /** False: for sending, working and asking alone, without being in the room. */
+  join?: boolean;
 }
 
 /** Gives up a question. */
@@ -106,7 +201,9 @@ export interface ClientEvents {
 export interface RoomEvents {
   message: Message;
   /** Messages between these two seqs are gone, or may be. */
-  gap: { after: number; next: number };
+  gap: { after: number; next: number; room?: string };
+  /** Of a pattern: where it is, behind the messages so far; now and then. */
+  cursor: { cursor: string };
   /** members: who is there, all of them, where it is told anew; count alone in a big room. */
   presence: { joined: Member[]; left: Member[]; members?: Member[]; count: number };
   signal: { from: string; body: any };
@@ -114,8 +211,15 @@ export interface RoomEvents {
   joined: { seq: number; count?: number; members?: Member[] };
   /** After a reconnect: what was missed has come. */
   caughtup: { messages: number };
-  /** The room cannot be read (for good), or a signal was refused. */
+  /** The room cannot be read (for good), or a signal or a reader's done was refused. */
   error: ParleyError;
+}
+
+export interface ServiceEvents {
+  /** A job was handled, and the server did not take the outcome: it is finished, or another worker's by now. */
+  lost: { job: Job; error: ParleyError };
+  /** A question is not answered, since its handler threw. */
+  failed: { question: Question; error: unknown };
 }
 
 /** An error of the server's, or of this client: code is for programs, message for people. */
@@ -128,6 +232,18 @@ export class ParleyError extends Error {
   code: string;
   /** When the server says to come back, in milliseconds. */
   retryMs: number | undefined;
+}
+
+/** Thrown by a worker's handler: the job is not tried again, but becomes a dead letter with this reason. */
+export class Fail extends Error {
+  constructor(reason: string);
+  fail: string;
+}
+
+/** Thrown by a worker's handler: the job is tried again, though not before a delay. */
+export class Retry extends Error {
+  constructor(reason: string, delay: Duration);
+  delay: Duration;
 }
 
 /**
@@ -182,12 +298,32 @@ export class Room {
   /** Calls fn for each event of a type, until the function that it returns is called. */
   on<K extends keyof RoomEvents>(type: K, fn: (event: RoomEvents[K]) => void): () => void;
   /**
-   * Sends a message: a string is text, bytes are binary, anything else is JSON; id is the key under which
-   * it is stored once. The promise resolves when it is durable. It rejects with what the server refuses for
+   * Sends a message: a string is text, bytes are binary, anything else is JSON. The promise resolves when it is durable. It rejects with what the server refuses for
    * good, with outbox_full, or with unknown where it was sent, no answer came, and it is too late to send
    * it again.
    */
-  send(body: any, options?: { type?: BodyType; id?: string }): Promise<Receipt>;
+  send(body: any, options?: SendOptions): Promise<Receipt>;
+  /**
+   * Takes jobs of a group, in which workers share out the room's messages, and has handler do each, through
+   * lost connections. When handler is through the job is done. What it throws has it tried again, after the
+   * error's delay or a while; a Fail, or { fail: reason }, makes a dead letter. While it runs the client says
+   * in time that it is busy. Its signal is aborted when the job is another worker's, or the client is closed.
+   */
+  work(group: string, handler: (job: Job, context: { signal: AbortSignal }) => any, options?: WorkOptions): Service;
+  /**
+   * Asks those who answer in this room, and gives the first answer. It rejects with no_responders, timeout, or
+   * lost: it is not asked again when the connection is lost.
+   */
+  ask(body: any, options?: AskOptions): Promise<Answer>;
+  /** The same for many answers, one at least; most: how many are enough, 1,000 at most; 1,000. */
+  askAll(body: any, options?: AskOptions & { most?: number }): Promise<Answer[]>;
+  /** Answers what is asked in this room: with what handler returns, as in send, or not at all where that is undefined. */
+  answer(handler: (question: Question) => any, options?: AnswerOptions): Service;
+  /**
+   * Says that the room's reader has dealt with all up to and including seq; resolves when that is durable, with
+   * the position that counts now.
+   */
+  done(seq: number): Promise<number>;
   /** Reads a page of the past, by rising seq: the newest, or those next to a position. */
   history(options?: Asking & { before?: number; after?: number; limit?: number }): Promise<{ messages: Message[]; more: boolean }>;
   /** Says who is in the room: up to 200 by name. */
@@ -198,4 +334,15 @@ export class Room {
   leave(): void;
   /** The room's messages. There is one stream: two iterators share it. Ending a loop leaves the room. */
   [Symbol.asyncIterator](): AsyncIterableIterator<Message>;
+}
+
+/** What a client does for others in a room, working or answering, until it is stopped. */
+export class Service {
+  private constructor();
+  /** Resolves when it is stopped, or the client closed; rejects if the server refuses it. */
+  ended: Promise<void>;
+  /** Calls fn for each event of a type, until the function that it returns is called. */
+  on<K extends keyof ServiceEvents>(type: K, fn: (event: ServiceEvents[K]) => void): () => void;
+  /** Takes no more, and gives back what was not begun. Resolves when what was begun is through, and the server knows. */
+  stop(): Promise<void>;
 }

@@ -10,8 +10,8 @@
  *
  * How it is built, from below: a Link is one WebSocket, from its hello to its end. A Core makes
  * one link after another. What must outlive a link is kept outside of it: messages that are not
- * acknowledged in the Outbox, a position in each Subscription. Client and Room are what programs
- * see. Every buffer here has a bound.
+ * acknowledged in the Outbox, a position in each Subscription, jobs and questions in each Duty.
+ * Client, Room and Service are what programs see. Every buffer here has a bound.
  *
  * The protocol is described in docs/protocol.md; nothing here knows how a server works.
  */
@@ -35,7 +35,42 @@
  * @property {any} body a string, the JSON value, or a Uint8Array
  *
  * @typedef {{ room: string, seq: number, id: string, duplicate: boolean }} Receipt
- *   says that a message is durable, and where; duplicate: it was there before, under this id
+ *   says that a message is durable, and where, 0 if it is due later; duplicate: it was there before,
+ *   under this id
+ * @typedef {number | string} Duration milliseconds, or such as '10s' and '1h30m'
+ *
+ * @typedef {object} SendOptions
+ * @property {BodyType} [type] what the body is; it shows by itself
+ * @property {string} [id] the key under which the message is stored once
+ * @property {Duration} [delay] the server keeps the message so long, from when it takes it
+ * @property {string | Date} [due] or until this time
+ * @property {Duration} [ttl] a worker is given it within this time or never
+ * @property {string} [key] workers do the jobs of one key one at a time, in order
+ * @property {number} [priority] 0 to 9: workers are given those with a higher one first; 0
+ *
+ * @typedef {Message & { group: string, job: string, tries: number, deadline: number }} Job
+ *   job: how the server calls it; tries: 1 = given out for the first time; deadline: in milliseconds
+ * @typedef {{ room: string, question: string, from: string, type: BodyType, body: any, until: Date }} Question
+ *   until: then nobody waits for an answer any more
+ * @typedef {{ room: string, from: string, type: BodyType, body: any }} Answer
+ *
+ * @typedef {object} WorkOptions at most one of after, last and since: where a group begins that is
+ *   not there yet; none = with the oldest message left
+ * @property {number} [parallel] jobs to handle at a time, 1 to 256; 1
+ * @property {number} [prefetch] jobs to hold, those being handled included; as many as are handled at a time
+ * @property {Duration} [deadline] the silence after which a job is taken from this worker, not the
+ *   time that its handler may take; 30 s
+ * @property {number} [tries] how often a job is given out before it is a dead letter; 5
+ * @property {number} [after] begin behind the message with this seq; 0 = with the oldest
+ * @property {number} [last] begin with this many of the newest
+ * @property {string | Date} [since] begin with those not older
+ * @property {AbortSignal} [signal] stops the work
+ * @typedef {{ parallel?: number, signal?: AbortSignal }} AnswerOptions parallel: questions to handle
+ *   at a time; 16
+ * @typedef {object} AskOptions
+ * @property {BodyType} [type]
+ * @property {Duration} [timeout] how long to wait for answers, 50 s at most; 5 s
+ * @property {AbortSignal} [signal] gives up
  *
  * @typedef {object} Options
  * @property {string | (() => string | undefined | Promise<string | undefined>)} [token] a function is called for each
@@ -52,8 +87,14 @@
  * @property {number} [after] begin behind the message with this seq; 0 = with the oldest
  * @property {number} [last] begin with this many of the newest
  * @property {string | Date} [since] begin with those not older: '10m', '24h', or a time
+ * @property {string} [cursor] of a pattern: begin behind what came in front of this, as a cursor event gave it
  * @property {boolean} [presence] tell of members that come and go; false
  * @property {boolean} [echo] whether to get what this client sends; true
+ * @property {string} [reader] the durable reader to go on as: the server remembers where it is, and
+ *   after, last and since count only if it does not know it yet
+ * @property {boolean} [autoDone] whether a reader's loop says done of each message when it asks for
+ *   the next; true
+ * @property {boolean} [join] false: for sending, working and asking alone, without being in the room
  *
  * @typedef {object} ClientEvents
  * @property {{ status: Status, retryIn?: number, error?: ParleyError }} status retryIn: in
@@ -63,13 +104,20 @@
  *
  * @typedef {object} RoomEvents
  * @property {Message} message
- * @property {{ after: number, next: number }} gap messages between these two seqs are gone, or may be
+ * @property {{ after: number, next: number, room?: string }} gap messages between these two seqs are gone, or may be;
+ *   of a pattern, in this room
+ * @property {{ cursor: string }} cursor of a pattern: where it is, behind the messages so far; now and then
  * @property {{ joined: Member[], left: Member[], members?: Member[], count: number }} presence
  *   members: who is there, all of them, where it is told anew; count alone in a big room
  * @property {{ from: string, body: any }} signal
  * @property {{ seq: number, count?: number, members?: Member[] }} joined also after each reconnect
  * @property {{ messages: number }} caughtup after a reconnect: what was missed has come
- * @property {ParleyError} error the room cannot be read (for good), or a signal was refused
+ * @property {ParleyError} error the room cannot be read (for good), or a signal or a reader's done was refused
+ *
+ * @typedef {object} ServiceEvents
+ * @property {{ job: Job, error: ParleyError }} lost a job was handled, and the server did not take the
+ *   outcome: it is finished, or another worker's by now
+ * @property {{ question: Question, error: unknown }} failed a question is not answered, since its handler threw
  *
  * @typedef {Record<string, any>} Frame
  */
@@ -91,6 +139,11 @@ const MAX_BUFFERED = 1_024; // messages that wait for a consumer
 const RESUME_AT = 256; // of them are left: a slow consumer's room is joined again
 const MAX_QUESTIONS = 1_000;
 const MAX_OWN_IDS = 4_096;
+const MAX_PREFETCH = 256;
+const MAX_REASON = 1_024; // bytes
+const MAX_WAITING = 1_024; // jobs or questions that are not begun
+const SAVED_WITHIN = 5_000; // a loop's end waits for its reader's position so long
+const ANSWER_LATE = 5_000; // what an ask's end may be late
 
 /** An error of the server's, or of this client: code is for programs, message for people. */
 export class ParleyError extends Error {
@@ -106,6 +159,26 @@ export class ParleyError extends Error {
     this.code = code;
     /** When the server says to come back, in milliseconds. @type {number | undefined} */
     this.retryMs = retryMs;
+  }
+}
+
+/** Thrown by a worker's handler: the job is not tried again, but becomes a dead letter with this reason. */
+export class Fail extends Error {
+  /** @param {string} reason */
+  constructor(reason) {
+    super(reason);
+    this.name = 'Fail';
+    this.fail = reason;
+  }
+}
+
+/** Thrown by a worker's handler: the job is tried again, though not before a delay. */
+export class Retry extends Error {
+  /** @param {string} reason @param {Duration} delay */
+  constructor(reason, delay) {
+    super(reason);
+    this.name = 'Retry';
+    this.delay = delay;
   }
 }
 
@@ -159,6 +232,9 @@ export class Client {
   /**
    * Joins a room and stays in it, through lost connections, until Room.leave. A room that this
    * client is in already is given again, as it is: its options are those of the first call.
+   *
+   * The name may be a pattern, as orders.*.new or orders.**: then its messages are those of all rooms that
+   * fit, each with its room, and nothing else can be done with it. It has a connection of its own.
    * @param {string} name
    * @param {RoomOptions} [options]
    * @returns {Room}
@@ -241,10 +317,68 @@ export class Room {
    * no answer came, and it is too late to send it again.
    *
    * @param {any} body a string is text, bytes are binary, anything else is JSON
-   * @param {{ type?: BodyType, id?: string }} [options] id: the key under which it is stored once
+   * @param {SendOptions} [options]
    * @returns {Promise<Receipt>}
    */
   send(body, options = {}) { return settled(this.#core.send(this.name, body, options)); }
+
+  /**
+   * Takes jobs of a group, in which workers share out the room's messages, and has handler do each,
+   * through lost connections. When handler is through the job is done. What it throws has it tried
+   * again, after the error's delay or a while; a Fail, or { fail: reason }, makes a dead letter.
+   * While it runs the client says in time that it is busy. Its signal is aborted when the job is
+   * another worker's, or the client is closed.
+   *
+   * A job is done at least once: again, perhaps elsewhere, if the answer to its end was lost.
+   *
+   * @param {string} group
+   * @param {(job: Job, context: { signal: AbortSignal }) => any} handler
+   * @param {WorkOptions} [options]
+   * @returns {Service}
+   */
+  work(group, handler, options = {}) {
+    return this.#core.employ(new Work(this.#core, this.name, String(group).normalize('NFC'), handler, options), options.signal);
+  }
+
+  /**
+   * Asks those who answer in this room, and gives the first answer. Nothing of it is stored, and it
+   * is not asked again when the connection is lost: that rejects with lost. no_responders: nobody
+   * answers here; timeout: nobody has in time.
+   * @param {any} body
+   * @param {AskOptions} [options]
+   * @returns {Promise<Answer>}
+   */
+  ask(body, options = {}) {
+    return settled(this.#core.gather(this.name, body, { ...options, most: 1 }).then((answers) => answers[0]));
+  }
+
+  /**
+   * The same for many answers: those that came when there are enough, when nobody is left who could
+   * answer, or when the time is over; one at least.
+   * @param {any} body
+   * @param {AskOptions & { most?: number }} [options] most: how many are enough, 1,000 at most; 1,000
+   * @returns {Promise<Answer[]>}
+   */
+  askAll(body, options = {}) { return settled(this.#core.gather(this.name, body, { most: 1_000, ...options })); }
+
+  /**
+   * Answers what is asked in this room, through lost connections: with what handler returns, as in
+   * send, or not at all where that is undefined.
+   * @param {(question: Question) => any} handler
+   * @param {AnswerOptions} [options]
+   * @returns {Service}
+   */
+  answer(handler, options = {}) {
+    return this.#core.employ(new Answering(this.#core, this.name, handler, options), options.signal);
+  }
+
+  /**
+   * Says that the room's reader has dealt with all up to and including seq. The promise resolves when
+   * that is durable, with the position that counts now: it only rises.
+   * @param {number} seq
+   * @returns {Promise<number>}
+   */
+  done(seq) { return settled(this.#sub.done(seq)); }
 
   /**
    * Reads a page of the past: the newest, or those next to a position.
@@ -283,15 +417,55 @@ export class Room {
   [Symbol.asyncIterator]() {
     const sub = this.#sub;
     sub.iterated = true;
+    /** @type {number[]} the messages that this iterator gave last */
+    const given = [];
     return {
-      next: () => settled(sub.next()),
+      next: () => {
+        sub.dealtWith(given.splice(0));
+        return settled(sub.next().then(async (result) => {
+          if (result.done) await sub.saved();
+          else given.push(result.value.seq);
+          return result;
+        }));
+      },
       return: async () => {
         sub.stop();
+        await sub.saved();
         return { value: undefined, done: true };
       },
       [Symbol.asyncIterator]() { return this; },
     };
   }
+}
+
+/**
+ * What a client does for others in a room, working or answering, until it is stopped: through lost
+ * connections, and for as long as the server does not refuse it.
+ */
+export class Service {
+  #duty;
+
+  /** Use room.work or room.answer. @param {Duty} duty */
+  constructor(duty) {
+    this.#duty = duty;
+    /** Resolves when it is stopped, or the client closed; rejects if the server refuses it. @type {Promise<void>} */
+    this.ended = duty.ended;
+  }
+
+  /**
+   * Calls fn for each event of a type, until the function that it returns is called.
+   * @template {keyof ServiceEvents} K
+   * @param {K} type
+   * @param {(event: ServiceEvents[K]) => void} fn
+   */
+  on(type, fn) { return this.#duty.events.on(type, fn); }
+
+  /**
+   * Takes no more, and gives back what was not begun. The promise resolves when what was begun is
+   * through, and the server knows.
+   * @returns {Promise<void>}
+   */
+  stop() { return this.#duty.stop(); }
 }
 
 /**
@@ -398,7 +572,8 @@ class Link {
   }
 
   /**
-   * Sends an operation; answer gets the frame that bears its ref, unless the link ends before.
+   * Sends an operation; answer gets the frame that bears its ref, unless the link ends before. It gets
+   * several of an ask: each that is an answer is followed by another.
    * @param {Frame} op
    * @param {(frame: Frame) => void} answer
    * @returns {() => void} forgets the question
@@ -451,7 +626,7 @@ class Link {
     if (frame.op !== 'error') this.useful = true;
     const answer = this.#asked.get(frame.ref);
     if (answer) {
-      this.#asked.delete(frame.ref);
+      if (frame.op !== 'answer') this.#asked.delete(frame.ref);
       answer(frame);
     } else {
       this.#owner.received(this, frame);
@@ -718,11 +893,24 @@ class Subscription {
   /** @type {number | null} the messages since the link was lost, until they have all come */
   #missed = null;
   #target = 0; // with this seq they have
+  /** @type {Set<number>} messages that iterators have been given and are not through with */
+  #out = new Set();
+  #given = 0; // the last of all that they were given
+  #dealt = 0; // all up to this one is dealt with
+  #saved = 0; // and the server knows up to this one
+  /** @type {Promise<void> | null} */
+  #saving = null;
 
   /** @type {number | null} the seq of the last message received, or where to go on */
   cursor;
   /** Whether an iterator takes the messages; else they go to the listeners as they come. */
   iterated = false;
+  /**
+   * Of a pattern, in place of the cursor: that of the last frame which bore one, and the last seq of each room of
+   * which something came behind it.
+   * @type {{ cursor: string | null, since: Map<string, number> } | null}
+   */
+  #many;
 
   /** @param {Core} core @param {string} room @param {RoomOptions} options @param {Emitter<RoomEvents>} events */
   constructor(core, room, options, events) {
@@ -730,7 +918,8 @@ class Subscription {
     this.room = room;
     this.#options = options;
     this.#events = events;
-    this.cursor = options.after ? options.after : null;
+    this.#many = isPattern(room) ? { cursor: options.cursor ?? null, since: new Map() } : null;
+    this.cursor = options.after && options.reader === undefined && !this.#many ? options.after : null;
   }
 
   /** @param {Link} link a new one */
@@ -787,6 +976,46 @@ class Subscription {
     });
   }
 
+  /** @param {number} seq */
+  done(seq) {
+    const { reader } = this.#options;
+    if (reader === undefined) return Promise.reject(new ParleyError('bad_request', 'done is for a room that was given a reader'));
+    return this.#core.ask({ op: 'done', room: this.room, reader, seq }, undefined, (frame) => /** @type {number} */ (frame.seq));
+  }
+
+  /** An iterator is through with messages. @param {number[]} seqs */
+  dealtWith(seqs) {
+    if (seqs.length === 0 || this.#options.reader === undefined || this.#options.autoDone === false) return;
+    for (const seq of seqs) this.#out.delete(seq);
+    // Another iterator may be at an older one.
+    this.#dealt = this.#out.size > 0 ? Math.min(...this.#out) - 1 : this.#given;
+    if (this.#dealt > this.#saved) this.#saving ??= this.#save();
+  }
+
+  /** Resolves when the server knows where the reader is, or soon. */
+  async saved() { await (this.#saving && Promise.race([this.#saving, pause(SAVED_WITHIN)])); }
+
+  /** Tells the server where the reader is, with one question at a time. */
+  async #save() {
+    const wait = new Backoff();
+    while (this.#dealt > this.#saved) {
+      const seq = this.#dealt;
+      try {
+        await this.done(seq);
+        this.#saved = seq;
+        wait.reset();
+      } catch (cause) {
+        const error = /** @type {ParleyError} */ (cause);
+        if (!passing(error)) {
+          if (error.code !== 'closed') this.#events.emit('error', error);
+          break;
+        }
+        await pause(wait.next(error));
+      }
+    }
+    this.#saving = null;
+  }
+
   /** @param {Frame} frame about this room */
   received(frame) {
     if (this.#state !== 'member') return; // the server had not read the leave yet
@@ -795,7 +1024,11 @@ class Subscription {
         this.#deliver(frame);
         break;
       case 'gap':
-        this.#gap(frame.next);
+        if (this.#options.reader !== undefined) this.cursor ??= frame.after; // only the server knew where it was
+        this.#gap(frame);
+        break;
+      case 'cursor':
+        this.#moved(frame.cursor);
         break;
       case 'left':
         if (frame.ref !== undefined) break;
@@ -822,7 +1055,12 @@ class Subscription {
     this.#pumping = true;
     while (this.#queue.length > 0 && (this.#waiters.length > 0 || (!this.iterated && this.#events.heard('message')))) {
       const item = /** @type {Item} */ (this.#queue.shift());
-      if (item.type === 'message') this.#waiters.shift()?.resolve({ value: item.event, done: false });
+      const waiter = item.type === 'message' ? this.#waiters.shift() : undefined;
+      if (item.type === 'message' && waiter) {
+        this.#given = item.event.seq;
+        if (this.#options.reader !== undefined) this.#out.add(item.event.seq);
+        waiter.resolve({ value: item.event, done: false });
+      }
       this.#events.emit(item.type, item.event);
     }
     this.#pumping = false;
@@ -845,13 +1083,17 @@ class Subscription {
     });
   }
 
-  /** Where to begin. */
+  /** Where to begin: a reader where the server knows it to be, until this client knows better. */
   #start() {
-    if (this.cursor !== null) return { after: this.cursor };
-    const { after, last, since: from } = this.#options;
-    if (from === undefined) return { after, last };
-    if (from instanceof Date) return { since: from.toISOString() };
-    return { since: this.#asked ? longer(from, since(this.#asked)) : from };
+    if (this.cursor !== null && (this.cursor > 0 || this.#options.reader === undefined)) return { after: this.cursor };
+    if (this.#many && this.#many.cursor !== null) {
+      const { cursor, since: places } = this.#many;
+      return { cursor, after: places.size > 0 ? Object.fromEntries(places) : undefined };
+    }
+    const { after, last, since: from, reader } = this.#options;
+    if (from === undefined) return { after, last, reader };
+    if (from instanceof Date) return { since: from.toISOString(), reader };
+    return { since: this.#asked ? longer(from, since(this.#asked)) : from, reader };
   }
 
   /** @param {ParleyError} error */
@@ -867,12 +1109,18 @@ class Subscription {
   }
 
   /** @param {Frame} frame */
-  #joined({ seq, count, members }) {
+  #joined({ seq, count, members, cursor }) {
     this.#state = 'member';
     this.#wait.reset();
     this.#joins++;
-    const { after, last, since: from } = this.#options;
-    const live = after === undefined && last === undefined && from === undefined;
+    if (this.#many) {
+      if (cursor !== undefined) this.#many = { cursor, since: new Map() };
+      this.#missed = null; // which seqs were missed cannot be told
+      this.#events.emit('joined', { seq });
+      return;
+    }
+    const { after, last, since: from, reader } = this.#options;
+    const live = after === undefined && last === undefined && from === undefined && reader === undefined;
     if (this.cursor === null && (live || seq === 0)) this.cursor = seq; // from here on nothing may be missed
     this.#floor ??= seq;
     this.#target = seq;
@@ -882,7 +1130,7 @@ class Subscription {
 
   /** @param {Frame} frame */
   #deliver(frame) {
-    if (this.cursor !== null && frame.seq <= this.cursor) return;
+    if (frame.seq <= ((this.#many ? this.#many.since.get(frame.room) : this.cursor) ?? -1)) return;
     /** @type {Message} */
     let message;
     try {
@@ -891,9 +1139,17 @@ class Subscription {
       this.stop(new ParleyError('internal', 'a message that this client cannot read', { cause }));
       return;
     }
+    if (this.#many) {
+      if ((this.#options.echo === false && this.#core.wrote(message)) || this.#push({ type: 'message', event: message })) {
+        this.#many.since.set(frame.room, frame.seq);
+        this.pump();
+      }
+      return;
+    }
     // A room that was empty at a live start may have had messages once: its first one has a prev
     // that nobody missed.
-    const before = this.cursor ?? this.#floor ?? 0;
+    // Where a reader was that has got nothing yet, the server alone knows.
+    const before = this.cursor ?? (this.#options.reader === undefined ? this.#floor : null) ?? frame.prev;
     if ((before > 0 || this.#joins > 1) && frame.prev > before) {
       if (!this.#push({ type: 'gap', event: { after: before, next: frame.seq } })) return;
       this.cursor = frame.seq - 1;
@@ -907,8 +1163,19 @@ class Subscription {
     this.pump();
   }
 
-  /** The server says that messages before next are gone. @param {number} next */
-  #gap(next) {
+  /** The server says where a pattern is. @param {string} cursor */
+  #moved(cursor) {
+    if (!this.#many || (this.#events.heard('cursor') && !this.#push({ type: 'cursor', event: { cursor } }))) return;
+    this.#many = { cursor, since: new Map() };
+    this.pump();
+  }
+
+  /** The server says that messages of a room behind after and before next are gone. @param {Frame} frame */
+  #gap({ room, after, next }) {
+    if (this.#many) {
+      if (this.#push({ type: 'gap', event: { room, after, next } })) this.pump();
+      return;
+    }
     if (this.cursor === null || next <= this.cursor + 1) return;
     if (!this.#push({ type: 'gap', event: { after: this.cursor, next } })) return;
     this.cursor = next - 1;
@@ -954,6 +1221,290 @@ class Subscription {
 }
 
 /**
+ * What comes to this client to be dealt with, some at a time: a group's jobs or a room's questions. It
+ * asks for them on each new link; what came on a link that has ended and was not begun is another's.
+ */
+class Duty {
+  #core;
+  #begin;
+  #end;
+  #parallel;
+  /** @type {'on' | 'stopping' | 'over'} */
+  #state = 'on';
+  /** @type {Link | null} */
+  #link = null;
+  /** @type {Frame[]} not begun */
+  #queue = [];
+  #running = 0;
+  #wait = new Backoff();
+  /** @type {any} */
+  #timer;
+  #quiet = true; // nothing comes, since nothing is asked for on this link
+  #settle;
+
+  /** @type {Emitter<ServiceEvents>} */
+  events = new Emitter();
+  /** @type {Promise<void>} */
+  ended;
+
+  /** @param {Core} core @param {Frame} begin @param {Frame} end @param {number} parallel */
+  constructor(core, begin, end, parallel) {
+    if (!Number.isInteger(parallel) || parallel < 1 || parallel > MAX_PREFETCH) {
+      throw new ParleyError('bad_request', `from 1 to ${MAX_PREFETCH} are handled at a time`);
+    }
+    this.#core = core;
+    this.#begin = begin;
+    this.#end = end;
+    this.#parallel = parallel;
+    const { promise, resolve, reject } = deferred();
+    this.ended = settled(promise);
+    this.#settle = { resolve, reject };
+  }
+
+  /** What tells its frames from others'. */
+  get key() { return dutyKey(this.#begin); }
+
+  get stopped() { return this.#state !== 'on'; }
+
+  /** Deals with one. @param {Frame} _frame @param {Link} _link by which it came @returns {Promise<void>} that never rejects */
+  async handle(_frame, _link) {}
+
+  /** Gives back what was not begun; whether it could. @param {Frame} _frame @param {Link} _link */
+  decline(_frame, _link) { return true; }
+
+  /** Ends what is being handled, as far as it listens. */
+  abort() {}
+
+  /** @param {Link} link */
+  connected(link) {
+    if (this.#link === link || this.#state !== 'on') return;
+    this.#link = link;
+    this.#ask(link);
+  }
+
+  /** @param {Link} link */
+  #ask(link) {
+    this.#quiet = false;
+    link.ask(this.#begin, (frame) => {
+      if (this.#state !== 'on') return;
+      if (frame.op !== 'error') {
+        this.#wait.reset();
+        return;
+      }
+      const error = errorOf(frame);
+      this.#quiet = true;
+      if (!temporary(error)) {
+        this.fail(error);
+        return;
+      }
+      this.#timer = setTimeout(() => this.#ask(link), this.#wait.next(error));
+      this.#timer?.unref?.();
+    });
+  }
+
+  /** The link has ended. */
+  lost() {
+    clearTimeout(this.#timer);
+    this.#link = null;
+    this.#queue = [];
+    this.#quiet = true;
+    this.#finish();
+  }
+
+  /** @param {Frame} frame */
+  received(frame) {
+    const link = this.#link;
+    if (!link || (this.#state !== 'on' && this.decline(frame, link))) return;
+    if (this.#queue.length < MAX_WAITING) this.#queue.push(frame);
+    this.#pump();
+  }
+
+  #pump() {
+    while (this.#link && this.#running < this.#parallel && this.#queue.length > 0) {
+      this.#running++;
+      this.handle(/** @type {Frame} */ (this.#queue.shift()), this.#link).then(() => {
+        this.#running--;
+        this.#pump();
+        this.#finish();
+      });
+    }
+  }
+
+  stop() {
+    if (this.#state === 'on') {
+      this.#state = 'stopping';
+      clearTimeout(this.#timer);
+      const link = this.#link;
+      if (link && !this.#quiet) {
+        link.ask(this.#end, () => {
+          this.#quiet = true;
+          this.#finish();
+        });
+        this.#queue = this.#queue.filter((frame) => !this.decline(frame, link));
+      }
+      this.#finish();
+    }
+    return this.ended;
+  }
+
+  /** Ends it for good. @param {ParleyError} error */
+  fail(error) {
+    if (this.#state === 'over') return;
+    this.lost();
+    this.#over();
+    this.abort();
+    if (error.code === 'closed') this.#settle.resolve(undefined);
+    else this.#settle.reject(error);
+  }
+
+  #finish() {
+    if (this.#state !== 'stopping' || !this.#quiet || this.#running > 0 || this.#queue.length > 0) return;
+    this.#over();
+    this.#settle.resolve(undefined);
+  }
+
+  #over() {
+    this.#state = 'over';
+    this.#core.dismiss(this);
+  }
+}
+
+/** The jobs of a group. */
+class Work extends Duty {
+  #core;
+  #handler;
+  #tries;
+  /** @type {Set<AbortController>} of the jobs being handled */
+  #begun = new Set();
+
+  /**
+   * @param {Core} core
+   * @param {string} room
+   * @param {string} group
+   * @param {(job: Job, context: { signal: AbortSignal }) => any} handler
+   * @param {WorkOptions} options
+   */
+  constructor(core, room, group, handler, { parallel = 1, prefetch = parallel, tries = 5, deadline, after, last, since: from }) {
+    const take = {
+      op: 'take', room, group, prefetch, tries, deadline: duration(deadline), after, last,
+      since: from instanceof Date ? from.toISOString() : from,
+    };
+    super(core, take, { op: 'stop', room, group }, parallel);
+    this.#core = core;
+    this.#handler = handler;
+    this.#tries = tries;
+  }
+
+  abort() { for (const one of this.#begun) one.abort(new ParleyError('closed', 'the work has ended')); }
+
+  /** A job that is given back has had a try: the last one is for the handler. @param {Frame} frame @param {Link} link */
+  decline({ room, job, tries }, link) {
+    if (tries >= this.#tries) return false;
+    link.ask({ op: 'retry', room, job, delay: '0s' }, () => {});
+    return true;
+  }
+
+  /** @param {Frame} frame */
+  async handle(frame) {
+    const { room, job } = frame;
+    const control = new AbortController();
+    this.#begun.add(control);
+    const timer = this.#keep(frame, control);
+    listen(control.signal, 'abort', () => clearInterval(timer)); // whether or not the handler listens
+    /** @type {Frame} */
+    let outcome = { op: 'done', room, job };
+    /** @type {Job | undefined} */
+    let given;
+    try {
+      given = readJob(frame);
+      await this.#handler(given, { signal: control.signal });
+    } catch (error) {
+      outcome = { ...outcome, ...outcomeOf(error) };
+    }
+    clearInterval(timer);
+    this.#begun.delete(control);
+    try {
+      await this.#report(outcome);
+    } catch (error) {
+      if (given) this.events.emit('lost', { job: given, error: /** @type {ParleyError} */ (error) });
+    }
+  }
+
+  /** Says in time that the worker is busy. @param {Frame} frame @param {AbortController} control */
+  #keep({ room, job, deadline_ms }, control) {
+    let asking = false;
+    return setInterval(async () => {
+      if (asking) return;
+      asking = true;
+      try {
+        await this.#core.ask({ op: 'busy', room, job }, undefined, () => {});
+      } catch (error) {
+        // Any other says that it is nobody's, and may be done yet, or that nobody knows.
+        if (/** @type {ParleyError} */ (error).code === 'conflict') control.abort(error);
+      }
+      asking = false;
+    }, deadline_ms / 3);
+  }
+
+  /** @param {Frame} outcome */
+  async #report(outcome) {
+    for (const wait = new Backoff(); ;) {
+      try {
+        await this.#core.ask(outcome, undefined, () => {});
+        return;
+      } catch (cause) {
+        const error = /** @type {ParleyError} */ (cause);
+        if (!passing(error) || this.stopped) throw error;
+        await pause(wait.next(error));
+      }
+    }
+  }
+}
+
+/** The questions of a room. */
+class Answering extends Duty {
+  #core;
+  #room;
+  #handler;
+  /** @type {WeakMap<Frame, number>} until when somebody waits */
+  #until = new WeakMap();
+
+  /** @param {Core} core @param {string} room @param {(question: Question) => any} handler @param {AnswerOptions} options */
+  constructor(core, room, handler, { parallel = 16 }) {
+    super(core, { op: 'serve', room }, { op: 'stop', room }, parallel);
+    this.#core = core;
+    this.#room = room;
+    this.#handler = handler;
+  }
+
+  /** @param {Frame} frame */
+  received(frame) {
+    this.#until.set(frame, Date.now() + frame.timeout_ms);
+    super.received(frame);
+  }
+
+  /** What was asked may be answered by others, or waits in vain. */
+  decline() { return true; }
+
+  /** @param {Frame} frame @param {Link} link */
+  async handle(frame, link) {
+    const until = this.#until.get(frame) ?? 0;
+    if (Date.now() > until) return;
+    const { question, from, type } = frame;
+    const room = this.#room;
+    /** @type {Question} */
+    const asked = { room, question, from, type, body: undefined, until: new Date(until) };
+    try {
+      asked.body = readBody(frame);
+      const body = await this.#handler(asked);
+      if (body !== undefined) this.#core.answer(link, { op: 'answer', room, question, ...writeBody(body) });
+    } catch (error) {
+      this.events.emit('failed', { question: asked, error });
+    }
+  }
+}
+
+/**
  * What a client does: it makes one link after another and has everything go on there. At any time
  * it has a link, or is trying to make one, or has a timer to do so, or is closed.
  */
@@ -986,8 +1537,15 @@ class Core {
   #users = new Set();
   /** @type {Map<string, { sub: Subscription, room: Room }>} */
   #rooms = new Map();
-  /** @type {Set<{ put: (link: Link) => void, fail: (error: ParleyError) => void }>} */
+  /** @type {Map<string, { core: Core, room: Room }>} each with a core of its own */
+  #patterns = new Map();
+  /** @type {Core | undefined} of a pattern's core: the client's */
+  #parent;
+  /** @type {Map<string, Duty>} */
+  #duties = new Map();
+  /** @type {Set<{ put: (link: Link) => void, fail: (error: ParleyError) => void, lost: () => void }>} */
   #questions = new Set();
+  #gathering = 0; // asks in flight
   /** @type {(e: ParleyError) => void} */
   #failReady;
   /** @type {(w: ClientEvents['welcome']) => void} */
@@ -1005,8 +1563,9 @@ class Core {
   /** @type {Limits | undefined} */
   limits;
 
-  /** @param {string[]} urls @param {Options} options */
-  constructor(urls, options) {
+  /** @param {string[]} urls @param {Options} options @param {Core} [parent] */
+  constructor(urls, options, parent) {
+    this.#parent = parent;
     const Socket = options.WebSocket ?? globalThis.WebSocket;
     if (urls.length === 0) throw new ParleyError('bad_request', 'no URL to connect to');
     if (!Socket) throw new ParleyError('bad_request', 'there is no WebSocket here: Node has one from version 22, or give one');
@@ -1030,19 +1589,24 @@ class Core {
 
   close() { this.#close(new ParleyError('closed', 'the client is closed')); }
 
-  /** @param {string} name @param {RoomOptions} options */
+  /** @param {string} name @param {RoomOptions} options @returns {Room} */
   room(name, options) {
     const room = String(name).normalize('NFC');
     const known = this.#rooms.get(room);
     if (known) return known.room;
-    const starts = [options.after, options.last, options.since].filter((start) => start !== undefined);
-    if (starts.length > 1) throw new ParleyError('bad_request', 'at most one of after, last and since');
+    const starts = [options.after, options.last, options.since, options.cursor].filter((start) => start !== undefined);
+    if (starts.length > 1) throw new ParleyError('bad_request', 'at most one of after, last, since and cursor');
+    if (isPattern(room) && !this.#parent && !this.#fault) return this.#pattern(room, options);
     /** @type {Emitter<RoomEvents>} */
     const events = new Emitter();
     const sub = new Subscription(this, room, options, events);
     const made = new Room(this, sub, events);
     if (this.#fault) {
       sub.stop(this.#fault.code === 'closed' ? undefined : this.#fault);
+      return made;
+    }
+    if (options.join === false) {
+      sub.stop(new ParleyError('bad_request', `${room} is not joined: it was asked for without`));
       return made;
     }
     this.#rooms.set(room, { sub, room: made });
@@ -1053,20 +1617,85 @@ class Core {
     return made;
   }
 
+  /**
+   * Follows a pattern. A message says its room and not by which join it came, so patterns and rooms, which can
+   * have rooms in common, do not share a connection.
+   * @param {string} name
+   * @param {RoomOptions} options
+   * @returns {Room}
+   */
+  #pattern(name, options) {
+    const known = this.#patterns.get(name);
+    if (known) return known.room;
+    const core = new Core(this.#urls, { ...this.#options, name: this.#name, signal: undefined }, this);
+    const room = core.room(name, options);
+    this.#patterns.set(name, { core, room });
+    return room;
+  }
+
   /** @param {Subscription} sub */
   forget(sub) {
+    if (this.#parent) {
+      this.#parent.#patterns.delete(sub.room);
+      queueMicrotask(() => this.close()); // when what the caller does is done
+    }
     if (this.#rooms.get(sub.room)?.sub === sub) this.#rooms.delete(sub.room);
   }
 
-  /** @param {string} room @param {any} body @param {{ type?: BodyType, id?: string }} options */
-  send(room, body, { type, id }) {
+  /** @param {Duty} duty @param {AbortSignal} [signal] */
+  employ(duty, signal) {
+    if (this.#duties.has(duty.key)) throw new ParleyError('conflict', 'this client does that already');
+    if (this.#fault) {
+      duty.fail(this.#fault);
+    } else {
+      this.#duties.set(duty.key, duty);
+      const unlisten = listen(signal, 'abort', () => duty.stop());
+      duty.ended.catch(() => {}).then(unlisten);
+      if (signal?.aborted) duty.stop();
+      else if (this.status === 'open' && this.#link) duty.connected(this.#link);
+    }
+    return new Service(duty);
+  }
+
+  /** @param {Duty} duty */
+  dismiss(duty) {
+    if (this.#duties.get(duty.key) === duty) this.#duties.delete(duty.key);
+  }
+
+  /** @param {Link} link @param {Frame} op */
+  answer(link, op) {
+    const frame = JSON.stringify({ ...op, ref: 'answer' });
+    if (tooLong(frame, this.limits?.frame ?? 0)) throw new ParleyError('too_large', 'the answer is longer than the server takes');
+    link.write(frame);
+  }
+
+  /** @param {string} room @param {any} body @param {AskOptions & { most: number }} options */
+  async gather(room, body, { type, timeout = 5_000, most, signal }) {
+    /** @type {Answer[]} */
+    const answers = [];
+    const op = { op: 'ask', room, ...writeBody(body, type), most, timeout: duration(timeout) };
+    if (tooLong(JSON.stringify(op), (this.limits?.frame ?? 262_144) - 64)) {
+      throw new ParleyError('too_large', 'the question is longer than the server takes');
+    }
+    await this.ask(op, signal, () => {}, {
+      within: typeof timeout === 'number' ? timeout : millis(timeout) || ANSWER_WITHIN,
+      more: (frame) => answers.push({ room, from: frame.from, type: frame.type, body: readBody(frame) }),
+    });
+    return answers;
+  }
+
+  /** @param {string} room @param {any} body @param {SendOptions} options */
+  send(room, body, { type, id, delay, due, ttl, key: jobKey, priority }) {
     if (this.#fault) return Promise.reject(this.#fault);
     if (id !== undefined && !/^[ -~]{1,128}$/.test(id)) {
       return Promise.reject(new ParleyError('bad_request', 'an id is 1 to 128 printable characters of ASCII'));
     }
     try {
       const key = id ?? `${this.#prefix}${(++this.#ids).toString(36)}`;
-      const sent = this.#outbox.put(room, key, { op: 'send', room, ...writeBody(body, type), id: key });
+      const sent = this.#outbox.put(room, key, {
+        op: 'send', room, ...writeBody(body, type), id: key, delay: duration(delay), due: due instanceof Date ? due.toISOString() : due,
+        ttl: duration(ttl), key: jobKey, priority,
+      });
       if (id !== undefined) this.#own(id);
       return sent;
     } catch (error) {
@@ -1074,20 +1703,23 @@ class Core {
     }
   }
 
-  /** Whether a message is this client's own. An id can be copied by anyone, so the sender counts too. @param {Message} m */
+  /** Whether a message is this client's own. An id can be copied by anyone, so the sender counts too. @param {Message} m @returns {boolean} */
   wrote(m) {
+    if (this.#parent) return this.#parent.wrote(m);
     return this.#users.has(m.from) && (m.id.startsWith(this.#prefix) || this.#ownIds.has(m.id));
   }
 
   /**
-   * Asks the server something that may be asked again, on the next link, if this one ends first.
+   * Asks the server something that may be asked again, on the next link, if this one ends first. With
+   * once it may not: it is for answers of others, which more gets, and waits within for them.
    * @template T
    * @param {Frame} op
    * @param {AbortSignal | undefined} signal
    * @param {(frame: Frame) => T} read
+   * @param {{ within: number, more: (frame: Frame) => void }} [once]
    * @returns {Promise<T>}
    */
-  ask(op, signal, read) {
+  ask(op, signal, read, once) {
     return settled(new Promise((resolve, reject) => {
       if (this.#fault) throw this.#fault;
       if (signal?.aborted) throw aborted(signal);
@@ -1102,6 +1734,10 @@ class Core {
         unlisten();
         forget();
         this.#questions.delete(question);
+        if (once && on) {
+          this.#gathering--;
+          this.#askWaiting();
+        }
       };
       const question = {
         /** @param {ParleyError} error */
@@ -1109,26 +1745,49 @@ class Core {
           done();
           reject(error);
         },
+        lost() {
+          if (once && on) question.fail(new ParleyError('lost', 'the connection was lost before there was an answer'));
+        },
         /** @param {Link} link */
-        put(link) {
+        put: (link) => {
           if (on === link) return; // asked by a listener of this very welcome
+          if (once) {
+            // The server reads no more where too much waits for others, what they wait for included.
+            if (this.#gathering >= (this.limits?.inflight ?? 0) / 2) return;
+            this.#gathering++;
+            clearTimeout(timer);
+            timer = setTimeout(late, once.within + ANSWER_LATE);
+          }
           on = link;
           forget = link.ask(op, (frame) => {
-            done();
             try {
+              if (once && frame.op === 'answer') {
+                once.more(frame);
+                return;
+              }
+              done();
               if (frame.op === 'error') throw errorOf(frame);
               resolve(read(frame));
             } catch (error) {
+              done();
               reject(error);
             }
           });
         },
       };
-      const timer = setTimeout(() => question.fail(new ParleyError('timeout', `no answer came to ${op.op}`)), ANSWER_WITHIN);
+      const late = () => question.fail(new ParleyError('timeout', `no answer came to ${op.op}`));
+      let timer = setTimeout(late, once?.within ?? ANSWER_WITHIN);
       const unlisten = listen(signal, 'abort', () => question.fail(aborted(signal)));
       this.#questions.add(question);
       if (this.status === 'open' && this.#link) question.put(this.#link);
     }));
+  }
+
+  /** Asks what had to wait for other answers. */
+  #askWaiting() {
+    const link = this.#link;
+    if (this.status !== 'open' || !link) return;
+    for (const question of this.#questions) question.put(link);
   }
 
   /** @param {string} name */
@@ -1215,6 +1874,8 @@ class Core {
     // A listener may have closed the client, or made the link end.
     for (const { sub } of [...this.#rooms.values()]) if (this.#link === link) sub.connected(link);
     for (const question of [...this.#questions]) if (this.#link === link) question.put(link);
+    // Behind the outcomes of jobs that the link before had, or they would be given out once more.
+    for (const duty of [...this.#duties.values()]) if (this.#link === link) duty.connected(link);
     if (this.#link === link) this.#outbox.attach(link, limits, frame.user);
   }
 
@@ -1234,9 +1895,13 @@ class Core {
     } else if (typeof ref === 'string' && ref.startsWith('signal:')) {
       this.#rooms.get(ref.slice('signal:'.length))?.sub.refusedSignal(errorOf(frame));
     } else if (frame.op === 'error') {
-      if (ref === undefined) this.events.emit('error', errorOf(frame));
+      const late = ref === 'answer' && frame.code === 'not_found'; // nobody waits for it any more
+      if (ref === undefined || (ref === 'answer' && !late)) this.events.emit('error', errorOf(frame));
+    } else if (frame.op === 'job' || frame.op === 'question') {
+      this.#duties.get(dutyKey(frame))?.received(frame);
     } else if (typeof room === 'string') {
-      this.#rooms.get(room)?.sub.received(frame);
+      const [only] = this.#parent ? this.#rooms.values() : [];
+      (only ?? this.#rooms.get(room))?.sub.received(frame);
     }
   }
 
@@ -1244,6 +1909,8 @@ class Core {
   #ended(link, error, refused) {
     if (this.#link !== link) return;
     this.#link = null;
+    for (const duty of [...this.#duties.values()]) duty.lost();
+    for (const question of [...this.#questions]) question.lost();
     clearTimeout(this.#refresh);
     const { token } = this.#options;
     // A token that is no good any more stays so; a function may give another.
@@ -1311,6 +1978,7 @@ class Core {
 
   /** Where the client waits to try again, it does so now. */
   retry() {
+    for (const { core } of this.#patterns.values()) core.retry();
     if (this.status !== 'offline') return;
     clearTimeout(this.#timer);
     this.#wait.reset();
@@ -1328,12 +1996,14 @@ class Core {
     const link = this.#link;
     this.#link = null;
     link?.end(error);
+    for (const { core } of [...this.#patterns.values()]) core.#close(error);
     const asked = error.code === 'closed';
     for (const { sub } of [...this.#rooms.values()]) {
       sub.lost();
       sub.stop(asked ? undefined : error);
     }
     for (const question of [...this.#questions]) question.fail(error);
+    for (const duty of [...this.#duties.values()]) duty.fail(error);
     this.#outbox.close(error);
     this.#failReady(error);
     this.#setStatus(asked ? { status: 'closed' } : { status: 'closed', error });
@@ -1426,11 +2096,38 @@ function tokenEnd(token) {
   }
 }
 
+/** Whether a name is that of many rooms. @param {string} room */
+function isPattern(room) { return room.includes('*'); }
+
 /** @param {unknown} error */
 function messageOf(error) { return error instanceof Error ? error.message : String(error); }
 
 /** Whether the server may answer otherwise when it is asked again later. @param {ParleyError} error */
 function temporary({ code }) { return code === 'unavailable' || code === 'rate_limited'; }
+
+/** Whether what was asked may go through later, in this client's view too. @param {ParleyError} error */
+function passing(error) { return temporary(error) || error.code === 'timeout' || error.code === 'outbox_full'; }
+
+/** Keeps no program running. @param {number} ms */
+function pause(ms) {
+  return new Promise((resolve) => {
+    /** @type {any} */
+    const timer = setTimeout(resolve, ms);
+    timer?.unref?.();
+  });
+}
+
+/** What the frames for a duty have in common with the one that began it. @param {Frame} frame */
+function dutyKey({ room, group }) { return group === undefined ? room : `${room} ${group}`; }
+
+/** What a handler threw, as the server is told. @param {any} error @returns {Frame} */
+function outcomeOf(error) {
+  const fail = typeof error?.fail === 'string';
+  const text = fail ? error.fail : messageOf(error);
+  const { read } = new TextEncoder().encodeInto(text, new Uint8Array(MAX_REASON));
+  const reason = text.slice(0, read) || undefined;
+  return fail ? { op: 'fail', reason } : { op: 'retry', reason, delay: duration(error?.delay) };
+}
 
 /** @param {string | URL} given */
 function socketURL(given) {
@@ -1453,9 +2150,19 @@ function socketURL(given) {
 }
 
 /** @param {Frame} frame @returns {Message} */
-function readMessage({ room, seq, prev, id, from, at, type, body }) {
-  return { room, seq, prev, id, from, at: new Date(at), type, body: type === 'binary' ? fromBase64(body) : body };
+function readMessage(frame) {
+  const { room, seq, prev, id, from, at, type } = frame;
+  return { room, seq, prev, id, from, at: new Date(at), type, body: readBody(frame) };
 }
+
+/** @param {Frame} frame @returns {Job} */
+function readJob(frame) {
+  const { group, job, tries, deadline_ms } = frame;
+  return { ...readMessage(frame), group, job, tries, deadline: deadline_ms };
+}
+
+/** @param {Frame} frame */
+function readBody({ type, body }) { return type === 'binary' ? fromBase64(body) : body; }
 
 /** @param {any} body @param {BodyType} [type] */
 function writeBody(body, type) {
@@ -1491,17 +2198,26 @@ function tooLong(text, bytes) {
 
 /**
  * A duration and some more, so that it reaches back to the same time as before; a time stays.
- * @param {string} duration such as 1h30m
+ * @param {string} text such as 1h30m
  * @param {number} ms
  */
-function longer(duration, ms) {
-  if (!/^((\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h))+$/.test(duration)) return duration;
+function longer(text, ms) {
+  const sum = millis(text);
+  return Number.isNaN(sum) ? text : `${Math.ceil(sum + ms)}ms`;
+}
+
+/** The milliseconds of a duration such as 1h30m; NaN where it is none. @param {string} text */
+function millis(text) {
+  if (!/^((\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h))+$/.test(text)) return NaN;
   /** @type {Record<string, number>} */
   const units = { ns: 1e-6, us: 1e-3, µs: 1e-3, ms: 1, s: 1e3, m: 6e4, h: 36e5 };
-  let sum = ms;
-  for (const [, count, unit] of duration.matchAll(/([\d.]+)(ns|us|µs|ms|s|m|h)/g)) sum += Number(count) * units[unit];
-  return `${Math.ceil(sum)}ms`;
+  let sum = 0;
+  for (const [, count, unit] of text.matchAll(/([\d.]+)(ns|us|µs|ms|s|m|h)/g)) sum += Number(count) * units[unit];
+  return sum;
 }
+
+/** As the protocol writes it. @param {Duration | undefined} given */
+function duration(given) { return typeof given === 'number' ? `${Math.max(0, Math.round(given))}ms` : given; }
 
 /** 16 letters that nobody can guess. */
 function randomText() {

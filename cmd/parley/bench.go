@@ -84,8 +84,8 @@ CPU time rather than rates.`,
 	cmd.AddCommand(
 		newBenchFanoutCommand(&f), newBenchPublishCommand(&f), newBenchResumeCommand(&f),
 		newBenchIdleCommand(&f), newBenchStartCommand(&f), newBenchJoinCommand(&f),
-		newBenchStormCommand(&f), newBenchClusterCommand(&f), newBenchAttackCommand(&f), newBenchAllCommand(&f),
-		newAttackerCommand(), newNATSServerCommand(), newWriteServerCommand(),
+		newBenchStormCommand(&f), newBenchClusterCommand(&f), newBenchAttackCommand(&f), newBenchWorkCommand(&f), newBenchAskCommand(&f),
+		newBenchAllCommand(&f), newAttackerCommand(), newNATSServerCommand(), newWriteServerCommand(),
 	)
 	return cmd
 }
@@ -93,10 +93,14 @@ CPU time rather than rates.`,
 func newBenchFanoutCommand(f *benchFlags) *cobra.Command {
 	var l bench.Fanout
 	cmd := f.command("fanout", "Many receivers in one room, and a few senders", func(ctx context.Context, s *bench.Setup) error {
+		if l.Rooms > 0 {
+			return s.Pattern(ctx, l)
+		}
 		return s.Run(ctx, l)
 	})
 	p := cmd.Flags()
 	p.IntVar(&l.Receivers, "receivers", 1000, "connections that receive")
+	p.IntVar(&l.Rooms, "rooms", 0, "send to so many rooms, to receivers in a pattern of them, and then to as many receivers in one room")
 	p.IntVar(&l.Senders, "senders", 10, "connections that send")
 	p.IntVar(&l.Inflight, "inflight", 256, "messages in flight over all senders: sent, and not yet seen by an observer")
 	p.IntVar(&l.Rate, "rate", 0, "send so many messages a second on a schedule (0: as many as --inflight lets through)")
@@ -121,6 +125,32 @@ func newBenchPublishCommand(f *benchFlags) *cobra.Command {
 	p.BoolVar(&l.IDs, "ids", false, "the sender chooses ids, and the server looks for duplicates")
 	sizeFlag(cmd, &l.Size)
 	windowFlags(cmd, &l.WarmUp, &l.For)
+	return cmd
+}
+
+func newBenchWorkCommand(f *benchFlags) *cobra.Command {
+	var l bench.Work
+	cmd := f.command("work", "Workers that take jobs and finish them, each on disk", func(ctx context.Context, s *bench.Setup) error {
+		return s.Run(ctx, l)
+	})
+	p := cmd.Flags()
+	p.Int64Var(&l.Jobs, "jobs", 100_000, "jobs in all")
+	p.IntVar(&l.Workers, "workers", 16, "workers, each on a connection of its own")
+	p.IntVar(&l.Prefetch, "prefetch", 64, "jobs each holds at once")
+	p.IntVar(&l.Rate, "rate", 0, "jobs sent a second meanwhile, for how soon each is with a worker; 0 = all are there before")
+	sizeFlag(cmd, &l.Size)
+	return cmd
+}
+
+func newBenchAskCommand(f *benchFlags) *cobra.Command {
+	var l bench.Ask
+	cmd := f.command("ask", "Sessions that ask and sessions that answer", func(ctx context.Context, s *bench.Setup) error {
+		return s.Run(ctx, l)
+	})
+	p := cmd.Flags()
+	p.IntVar(&l.Askers, "askers", 10, "sessions that ask, one question at a time")
+	p.IntVar(&l.Servers, "servers", 1, "sessions that answer")
+	p.DurationVar(&l.For, "for", 5*time.Second, "how long")
 	return cmd
 }
 

@@ -140,7 +140,7 @@ func (c *chat) listen(ctx context.Context, room *client.Room, joined chan<- uint
 		case err != nil:
 			return err
 		default:
-			c.print(appendTimed(nil, m))
+			c.print(appendTimed(nil, m, false))
 		}
 	}
 	return nil

@@ -79,8 +79,9 @@ func newRootCommand() *cobra.Command {
   tail -f app.log | parley send logs -`,
 	}
 	root.AddCommand(
-		newServeCommand(), newConfigCommand(), newTokenCommand(), newAPIKeyCommand(), newSendCommand(), newTailCommand(), newChatCommand(), newRoomsCommand(), newRevokeCommand(), newClusterCommand(), newDrainCommand(),
-		newBackupCommand(), newRestoreCommand(),
+		newServeCommand(), newConfigCommand(), newTokenCommand(), newAPIKeyCommand(), newSendCommand(), newTailCommand(), newChatCommand(), newRoomsCommand(), newRevokeCommand(),
+		newClusterCommand(), newDrainCommand(), newBackupCommand(), newRestoreCommand(),
+		newWorkCommand(), newMapCommand(), newJobsCommand(), newAskCommand(), newAnswerCommand(),
 		newBenchCommand(), newVersionCommand(),
 	)
 	return root

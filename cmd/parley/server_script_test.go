@@ -192,6 +192,9 @@ func (s *stage) actor(ts *testscript.TestScript, name string) *actor {
 // run starts a process in the script's directory, with the script's environment.
 func (s *stage) run(ts *testscript.TestScript, name string, command ...string) *actor {
 	program, err := exec.LookPath(filepath.Join(filepath.SplitList(ts.Getenv("PATH"))[0], command[0]))
+	if err != nil { // not one of ours: a shell
+		program, err = exec.LookPath(command[0])
+	}
 	ts.Check(err)
 	a := &actor{cmd: exec.Command(program, command[1:]...), done: make(chan struct{})}
 	a.cmd.Dir = ts.MkAbs(".")

@@ -32,6 +32,14 @@ type Memory struct {
 	held    int
 	failed  *parley.Error
 	rooms   map[string]*memoryRoom
+	many    []*manyFollower // copied on change
+
+	journals map[string][]parley.Record
+	record   uint64 // seq of the newest record of all journals
+	recorded uint64 // that is durable
+
+	grew func(room string) // nil: nobody wants to know
+
 	ids     map[idKey]idEntry
 	waiting []event // behind the watermark
 	queue   []event // durable or failed, to be told
@@ -42,6 +50,7 @@ type memoryRoom struct {
 	messages []*parley.Message // what is left
 	last     uint64            // seq of the newest ever
 	removed  bool              // retention has been here
+	gone     uint64            // seq of the newest that it has removed
 	follower *memoryFollower
 }
 
@@ -61,7 +70,8 @@ type idEntry struct {
 
 // event is what has to be told: a message to its room, a receipt to its sender.
 type event struct {
-	message *parley.Message // nil for a duplicate
+	message *parley.Message // nil for a duplicate, and a journal's record
+	record  bool
 	receipt parley.Receipt
 	done    func(parley.Receipt, error)
 	err     error
@@ -77,7 +87,7 @@ func New(o Options) *Memory {
 	if o.Dedupe == 0 {
 		o.Dedupe = 10 * time.Minute
 	}
-	m := &Memory{opts: o, rooms: make(map[string]*memoryRoom), ids: make(map[idKey]idEntry)}
+	m := &Memory{opts: o, rooms: make(map[string]*memoryRoom), journals: make(map[string][]parley.Record), ids: make(map[idKey]idEntry)}
 	if o.MaxInflight > 0 {
 		m.inflight = make(chan struct{}, o.MaxInflight)
 	}
@@ -106,7 +116,7 @@ func (l *Memory) Fail(cause error) {
 	l.failed = parley.Errorf(parley.Unavailable, "the disk has failed: the message was not stored").Because(cause)
 	unknown := parley.Errorf(parley.Unavailable, "the outcome is unknown: the message may or may not have been stored").Because(cause)
 	for _, ev := range l.waiting {
-		l.queue = append(l.queue, event{done: ev.done, err: unknown})
+		l.queue = append(l.queue, event{record: ev.record, done: ev.done, err: unknown})
 	}
 	l.waiting = nil
 	l.tell()
@@ -146,6 +156,7 @@ func (l *Memory) store(d parley.Draft, done func(parley.Receipt, error)) event {
 	m := &parley.Message{
 		Room: d.Room, Seq: l.seq, ID: d.ID, From: d.From, Type: d.Type, Session: d.Session,
 		At: now.UTC().Truncate(time.Millisecond), Body: slices.Clone(d.Body),
+		Key: d.Key, Priority: d.Priority, Expires: d.Expires,
 	}
 	if n := len(r.messages); n > 0 {
 		m.Prev = r.messages[n-1].Seq
@@ -177,6 +188,7 @@ func (l *Memory) trim(r *memoryRoom, now time.Time) {
 		n++
 	}
 	if n > 0 {
+		r.gone = r.messages[n-1].Seq
 		r.messages, r.removed = slices.Clone(r.messages[n:]), true
 	}
 }
@@ -186,7 +198,7 @@ func (l *Memory) settle() {
 	if l.held > 0 || l.failed != nil {
 		return
 	}
-	l.durable = l.seq
+	l.durable, l.recorded = l.seq, l.record
 	l.queue = append(l.queue, l.waiting...)
 	l.waiting = nil
 	l.tell()
@@ -223,14 +235,20 @@ func (l *Memory) tellAll(batch []event) {
 	}
 	for room, ms := range byRoom {
 		l.mu.Lock()
-		f := l.rooms[room].follower
+		f, grew := l.rooms[room].follower, l.grew
 		l.mu.Unlock()
 		if f != nil {
 			f.take(ms)
 		}
+		if grew != nil {
+			grew(room)
+		}
 	}
+	l.tellMany(batch)
 	for _, ev := range batch {
-		l.land()
+		if !ev.record {
+			l.land()
+		}
 		ev.done(ev.receipt, ev.err)
 	}
 }
@@ -275,6 +293,18 @@ func (l *Memory) Follow(_ context.Context, room string, deliver func([]*parley.M
 			r.follower = nil
 		}
 	}, nil
+}
+
+// Grew has told called with a room's name after it has grown, until stop, as the engine's does.
+func (l *Memory) Grew(told func(room string)) (stop func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.grew = told
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.grew = nil
+	}
 }
 
 // shown gives what is left of the room and durable.

@@ -254,3 +254,15 @@ func notTrimmed(t *testing.T, h Harness) {
 		}
 	}
 }
+
+func forWorkers(t *testing.T, h Harness) {
+	d := text("r", "x")
+	d.Key, d.Priority, d.Expires = "user 7", 9, time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
+	ls, _, _ := listen(t, h.Log, "r")
+	seq := put(t, h.Log, d).Seq
+	for what, m := range map[string]*parley.Message{"read": read(t, h.Log, "r", 0, 1).Messages[0], "the tail": ls.until(seq)[0]} {
+		if m.Key != d.Key || m.Priority != d.Priority || !m.Expires.Equal(d.Expires) || string(m.Body) != "x" {
+			t.Errorf("%s: %+v", what, m)
+		}
+	}
+}

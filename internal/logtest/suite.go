@@ -36,6 +36,7 @@ func Run(t *testing.T, open func(t *testing.T, s Settings) Harness) {
 	}{
 		{"an unknown room is empty", Settings{}, unknownRoom},
 		{"messages come back as appended, in order, with exact prevs", Settings{}, comeBack},
+		{"what is for workers comes back", Settings{}, forWorkers},
 		{"one sender's appends keep their order", Settings{}, keepOrder},
 		{"an id is stored once per room and sender, only where it may be retried", Settings{}, storedOnce},
 		{"a retry while the first is on its way gets the first seq", Settings{}, retryInFlight},
@@ -58,6 +59,12 @@ func Run(t *testing.T, open func(t *testing.T, s Settings) Harness) {
 		{"a duplicate waits for the first to be durable", Settings{}, duplicateWaits},
 		{"a failed disk acks and shows nothing more", Settings{}, failedDisk},
 		{"too much in flight makes append wait, and its context ends that", Settings{MaxInflight: 600}, backPressure},
+		{"a tail of many rooms shows each room's messages once and in order", Settings{}, followMany},
+		{"tails of many rooms begin while appends race", Settings{}, followManyTogether},
+		{"pages of many rooms join without seam", Settings{}, readMany},
+		{"since finds the time in many rooms", Settings{}, sinceMany},
+		{"retention is told for each of many rooms", Settings{RetainMessages: 10}, manyTrimmed},
+		{"nothing of many rooms is shown before it is durable", Settings{}, manyNotBeforeDurable},
 		{"it does what the model does", Settings{}, model},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t, test.settings)) })

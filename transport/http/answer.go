@@ -28,6 +28,8 @@ var statuses = map[parley.Code]int{
 	parley.RateLimited:  http.StatusTooManyRequests,
 	parley.Internal:     http.StatusInternalServerError,
 	parley.Unavailable:  http.StatusServiceUnavailable,
+	parley.NoResponders: http.StatusServiceUnavailable,
+	parley.Timeout:      http.StatusGatewayTimeout,
 }
 
 // statusError is an error whose status says more than its code.

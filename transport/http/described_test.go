@@ -82,6 +82,12 @@ func checkDocumented(t *testing.T, method, target string, status int) {
 	if len(parts) > 2 && parts[1] == "rooms" && parts[2] != "" {
 		parts[2] = "{room}"
 	}
+	if len(parts) == 3 && parts[1] == "hooks" {
+		parts[2] = "{name}"
+	}
+	if len(parts) > 4 && parts[3] == "jobs" {
+		parts[4] = "{job}"
+	}
 	item, ok := readOpenAPI(t).Paths[strings.Join(parts, "/")]
 	if !ok || method == "OPTIONS" {
 		return // nothing is there, or every path has it

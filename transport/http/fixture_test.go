@@ -11,12 +11,14 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"parley"
+	"parley/ask"
 	"parley/auth"
 	"parley/internal/certtest"
 	"parley/internal/logtest"
@@ -25,6 +27,7 @@ import (
 	"parley/transport/http"
 	"parley/transport/sock"
 	"parley/transport/sse"
+	"parley/work"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -35,6 +38,7 @@ var secure *certtest.Authority
 // fixture is a server on a log in memory.
 type fixture struct {
 	t    *testing.T
+	desk *ask.Desk
 	log  *logtest.Memory
 	web  *httpapi.Server
 	addr string
@@ -68,11 +72,15 @@ func serveGuarded(t *testing.T, config httpapi.Config, authority *auth.Authority
 	hub := room.NewHub(log, room.Config{Logger: logger})
 	ctx, cancel := context.WithCancel(context.Background())
 	stopped := make(chan struct{})
+	books := work.New(work.Config{Log: log, Journals: log, Rooms: hub, Logger: logger})
 	go func() {
 		defer close(stopped)
+		var running sync.WaitGroup
+		running.Go(func() { _ = books.Run(ctx) })
 		_ = hub.Run(ctx)
+		running.Wait()
 	}()
-	sessions := &session.Server{Log: log, Hub: hub, Limits: parley.DefaultLimits(), Logger: logger, Auth: authority}
+	sessions := &session.Server{Log: log, Hub: hub, Work: books, Desk: ask.New(), Limits: parley.DefaultLimits(), Logger: logger, Auth: authority}
 	events, err := sse.NewServer(sessions, sse.Config{Logger: logger})
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +92,7 @@ func serveGuarded(t *testing.T, config httpapi.Config, authority *auth.Authority
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{t: t, log: log, web: web, addr: l.Addr().String(), listed: config.Origins, client: new(http.Transport)}
+	f := &fixture{t: t, log: log, desk: sessions.Desk, web: web, addr: l.Addr().String(), listed: config.Origins, client: new(http.Transport)}
 	f.listener = sock.Listen(l, sock.ListenerConfig{Logger: logger})
 	if secure != nil {
 		f.client.TLSClientConfig = secure.Client()

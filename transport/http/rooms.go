@@ -25,7 +25,7 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	op, err := s.readSend(w, r, caller)
+	op, err := s.readSend(w, r, caller, wire.Send)
 	if err != nil {
 		return err
 	}
@@ -64,9 +64,10 @@ func (s *Server) caller(r *http.Request) (session.Caller, error) {
 	return s.sessions.Caller(r.Context(), sock.ClientAddr(r), credential, name)
 }
 
-// readSend makes a send of a request. What needs no body is checked before that is read.
-func (s *Server) readSend(w http.ResponseWriter, r *http.Request, caller session.Caller) (*wire.Op, error) {
-	op := &wire.Op{Kind: wire.Send}
+// readSend makes a send of a request, or another kind of operation that has a body. What needs no body
+// is checked before that is read.
+func (s *Server) readSend(w http.ResponseWriter, r *http.Request, caller session.Caller, kind wire.Kind) (*wire.Op, error) {
+	op := &wire.Op{Kind: kind}
 	var err error
 	if op.Room, err = parley.ParseRoom(r.PathValue("room")); err != nil {
 		return nil, err
@@ -82,22 +83,24 @@ func (s *Server) readSend(w http.ResponseWriter, r *http.Request, caller session
 			return nil, err
 		}
 	}
-	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
-		return nil, parley.Errorf(parley.BadRequest, "a body is sent as it is, not as %q", clip(e))
-	}
 	op.Type = typeOf(r.Header.Get("Content-Type"))
 	if op.Body, err = s.readBody(w, r, op.Type); err != nil {
 		return nil, err
 	}
+	return op, checkBody(op)
+}
+
+// checkBody holds a body against its type. JSON is compact afterwards.
+func checkBody(op *wire.Op) error {
 	switch {
 	case len(op.Body) == 0:
-		return nil, parley.Errorf(parley.BadRequest, "an empty body")
+		return parley.Errorf(parley.BadRequest, "an empty body")
 	case op.Type == parley.JSON:
-		return op, readJSON(op)
+		return readJSON(op)
 	case op.Type == parley.Text && !utf8.Valid(op.Body):
-		return nil, parley.Errorf(parley.BadRequest, "a text is valid UTF-8; what is none has the Content-Type application/octet-stream")
+		return parley.Errorf(parley.BadRequest, "a text is valid UTF-8; what is none has the Content-Type application/octet-stream")
 	}
-	return op, nil
+	return nil
 }
 
 // typeOf is the type of a body with this Content-Type. What curl -d says of it is what a form would.
@@ -115,6 +118,9 @@ func typeOf(contentType string) parley.Type {
 // readBody reads the whole body, within the limit and in time. JSON is measured when it is compact;
 // before, it has as much room as a frame.
 func (s *Server) readBody(w http.ResponseWriter, r *http.Request, t parley.Type) ([]byte, error) {
+	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+		return nil, parley.Errorf(parley.BadRequest, "a body is sent as it is, not as %q", clip(e))
+	}
 	bounds := s.sessions.Bounds()
 	limit := bounds.Message
 	if t == parley.JSON {

@@ -16,6 +16,7 @@ import (
 	"parley/quota"
 	"parley/session"
 	"parley/transport/sock"
+	"parley/wire"
 )
 
 // Events answers a request with the events of rooms. An error is returned before anything is
@@ -30,6 +31,7 @@ type Config struct {
 	Origins   []string // of other sites' pages that may use it, as ParseOrigins gives them
 
 	Events    Events       // required
+	Hooks     Hooks        // by which others send; nil = none
 	Metrics   http.Handler // /metrics; nil = not there
 	Cluster   http.Handler // /cluster, for who administers; nil = not there
 	Backup    Backup       // /backup, likewise
@@ -70,7 +72,9 @@ type Server struct {
 	crossOrigin *http.CrossOriginProtection
 	http        *http.Server
 
-	anyAddress atomic.Bool // it listens on all addresses of the machine
+	anyAddress atomic.Bool     // it listens on all addresses of the machine
+	leaving    context.Context // ends when the server begins to go away
+	leave      context.CancelFunc
 	backingUp  atomic.Bool // a backup is being made
 	draining   atomic.Bool
 	refused    atomic.Int64
@@ -85,17 +89,27 @@ var routes = map[string]map[string]func(*Server, http.ResponseWriter, *http.Requ
 	"/rooms/{room}":         {"GET": (*Server).page, "POST": (*Server).send},
 	"/rooms/{room}/members": {"GET": (*Server).members},
 	"/rooms/{room}/events":  {"GET": (*Server).roomEvents},
-	"/events":               {"GET": (*Server).events},
-	"/session":              {"GET": (*Server).whoAmI, "POST": (*Server).signIn, "DELETE": (*Server).signOut},
-	"/login":                {"GET": (*Server).login},
-	"/login/callback":       {"GET": (*Server).loginCallback},
-	"/livez":                {"GET": (*Server).live},
-	"/readyz":               {"GET": (*Server).ready},
-	"/metrics":              {"GET": (*Server).metrics},
-	"/cluster":              {"GET": (*Server).cluster},
-	"/backup":               {"GET": (*Server).backup},
-	"/openapi.yaml":         {"GET": (*Server).openAPI},
-	"/asyncapi.yaml":        {"GET": (*Server).asyncAPI},
+	"/rooms/{room}/take":    {"POST": (*Server).take},
+	"/rooms/{room}/ask":     {"POST": (*Server).ask},
+
+	"/rooms/{room}/jobs/{job}/done":  {"POST": settle(wire.Done)},
+	"/rooms/{room}/jobs/{job}/retry": {"POST": settle(wire.Retry)},
+	"/rooms/{room}/jobs/{job}/fail":  {"POST": settle(wire.Fail)},
+	"/rooms/{room}/jobs/{job}/busy":  {"POST": (*Server).busy},
+
+	hookPath: {"POST": (*Server).hook},
+
+	"/events":         {"GET": (*Server).events},
+	"/session":        {"GET": (*Server).whoAmI, "POST": (*Server).signIn, "DELETE": (*Server).signOut},
+	"/login":          {"GET": (*Server).login},
+	"/login/callback": {"GET": (*Server).loginCallback},
+	"/livez":          {"GET": (*Server).live},
+	"/readyz":         {"GET": (*Server).ready},
+	"/metrics":        {"GET": (*Server).metrics},
+	"/openapi.yaml":   {"GET": (*Server).openAPI},
+	"/asyncapi.yaml":  {"GET": (*Server).asyncAPI},
+	"/cluster":        {"GET": (*Server).cluster},
+	"/backup":         {"GET": (*Server).backup},
 }
 
 // NewServer makes a server whose requests are operations of sessions.
@@ -105,6 +119,7 @@ func NewServer(sessions *session.Server, config Config) *Server {
 		sessions: sessions, config: config, logger: config.Logger,
 		crossOrigin: http.NewCrossOriginProtection(),
 	}
+	s.leaving, s.leave = context.WithCancel(context.Background())
 	s.SetNames(config.Hostnames, config.Origins)
 	s.SetProxies(nil)
 	protocols := new(http.Protocols)
@@ -128,7 +143,11 @@ func NewServer(sessions *session.Server, config Config) *Server {
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	for path, methods := range routes {
-		mux.Handle(path, s.route(methods))
+		check := s.checkSite
+		if path == hookPath {
+			check = anySite
+		}
+		mux.Handle(path, s.route(methods, check))
 	}
 	if s.config.Page != nil {
 		mux.Handle("/", s.config.Page)
@@ -225,8 +244,8 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) error {
 	return checkPath(r)
 }
 
-// route finds the method's handler.
-func (s *Server) route(methods map[string]func(*Server, http.ResponseWriter, *http.Request) error) http.Handler {
+// route finds the method's handler; site says whether a request may come from where it does.
+func (s *Server) route(methods map[string]func(*Server, http.ResponseWriter, *http.Request) error, site func(*http.Request) error) http.Handler {
 	allowed := []string{http.MethodOptions}
 	for m := range methods {
 		if allowed = append(allowed, m); m == http.MethodGet {
@@ -242,7 +261,7 @@ func (s *Server) route(methods map[string]func(*Server, http.ResponseWriter, *ht
 			method = http.MethodGet
 		}
 		handle, ok := methods[method]
-		err := s.checkSite(r)
+		err := site(r)
 		switch {
 		case err != nil:
 			s.refused.Add(1)
@@ -290,7 +309,10 @@ func (s *Server) Serve(l net.Listener) error {
 }
 
 // Retire says that the server goes away: it is not ready any more.
-func (s *Server) Retire() { s.draining.Store(true) }
+func (s *Server) Retire() {
+	s.draining.Store(true)
+	s.leave()
+}
 
 // Drain stops to accept, and answers the requests under way. Those that are not done when ctx ends
 // are cut. Connections that were given away are not its own.

@@ -27,9 +27,10 @@ func parseRequest(r *http.Request, rooms []string, limits *parley.Limits) (*requ
 	if len(rooms) > limits.Rooms {
 		return nil, session.TooManyRooms(limits.Rooms)
 	}
-	q := &request{places: &places{one: len(rooms) == 1}}
+	one := len(rooms) == 1
+	q := &request{places: &places{one: one, shared: one && !parley.IsPattern(rooms[0])}}
 	query := r.URL.Query()
-	after, err := resumePoints(r, query, len(rooms))
+	after, err := resumePoints(r, query, rooms)
 	if err != nil {
 		return nil, err
 	}
@@ -41,8 +42,11 @@ func parseRequest(r *http.Request, rooms []string, limits *parley.Limits) (*requ
 		if q.places.find(op.Room) >= 0 {
 			return nil, parley.Errorf(parley.BadRequest, "the room %s stands twice", op.Room)
 		}
-		if seq, ok := after.of(op.Room); ok {
-			op.Start = wire.Start{After: &seq}
+		if other, found := q.places.overlap(op.Room); found {
+			return nil, parley.Errorf(parley.BadRequest, "%s and %s have rooms in common, which one stream shows once", other, op.Room)
+		}
+		if start, ok := after.of(op.Room); ok {
+			op.Start = start
 		}
 		q.joins = append(q.joins, op)
 		q.places.add(op.Room, op.Start.After)
@@ -57,23 +61,17 @@ func parseRequest(r *http.Request, rooms []string, limits *parley.Limits) (*requ
 	return q, err
 }
 
-// points are the seqs behind which a client goes on.
-type points struct {
-	all    *uint64 // in a stream of one room
-	byRoom map[string]uint64
-}
+// points are where a client goes on.
+type points map[string]wire.Start
 
-func (p *points) of(room string) (uint64, bool) {
-	if p.all != nil {
-		return *p.all, true
-	}
-	seq, ok := p.byRoom[room]
-	return seq, ok
+func (p points) of(room string) (wire.Start, bool) {
+	start, ok := p[room]
+	return start, ok
 }
 
 // resumePoints reads Last-Event-ID or, where there is none, an "after" that names rooms as ids do;
 // that one is taken out of the query.
-func resumePoints(r *http.Request, query url.Values, rooms int) (points, error) {
+func resumePoints(r *http.Request, query url.Values, rooms []string) (points, error) {
 	if id := r.Header.Get("Last-Event-ID"); id != "" {
 		return parseID("Last-Event-ID", id, rooms)
 	}
@@ -81,31 +79,45 @@ func resumePoints(r *http.Request, query url.Values, rooms int) (points, error) 
 		query.Del("after")
 		return parseID(`"after"`, after, rooms)
 	}
-	return points{}, nil
+	return nil, nil
 }
 
-// parseID reads an id as a stream gives it: a seq, or room:seq,room:seq.
-func parseID(what, id string, rooms int) (points, error) {
-	bad := parley.Errorf(parley.BadRequest, "%s is a seq, or for several rooms room:seq,room:seq", what)
+// parseID reads an id as a stream gives it: a place, or room:place,room:place. A room's place is a seq, a
+// pattern's is a cursor.
+func parseID(what, id string, rooms []string) (points, error) {
+	bad := parley.Errorf(parley.BadRequest, "%s is a seq, of a pattern a cursor, or for several rooms room:seq,room:seq", what)
+	pairs := strings.Split(id, ",")
 	if !strings.Contains(id, ":") {
-		seq, err := strconv.ParseUint(id, 10, 63)
-		if err != nil || rooms > 1 {
-			return points{}, bad
+		if len(rooms) > 1 {
+			return nil, bad
 		}
-		return points{all: &seq}, nil
+		pairs = []string{rooms[0] + ":" + id}
 	}
-	p := points{byRoom: make(map[string]uint64)}
-	for pair := range strings.SplitSeq(id, ",") {
-		name, number, _ := strings.Cut(pair, ":")
-		room, err := parley.ParseRoom(name)
+	p := make(points)
+	for _, pair := range pairs {
+		name, text, _ := strings.Cut(pair, ":")
+		room, start, err := parsePlace(name, text)
 		if err != nil {
-			return points{}, bad
+			return nil, bad
 		}
-		seq, err := strconv.ParseUint(number, 10, 63)
-		if err != nil {
-			return points{}, bad
-		}
-		p.byRoom[room] = seq
+		p[room] = start
 	}
 	return p, nil
+}
+
+func parsePlace(name, text string) (room string, start wire.Start, err error) {
+	if parley.IsPattern(name) {
+		p, err := parley.ParsePattern(name)
+		if err != nil {
+			return "", start, err
+		}
+		start.Cursor, err = parley.ParsePosition(text)
+		return p.String(), start, err
+	}
+	if room, err = parley.ParseRoom(name); err != nil {
+		return "", start, err
+	}
+	seq, err := strconv.ParseUint(text, 10, 63)
+	start.After = &seq
+	return room, start, err
 }

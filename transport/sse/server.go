@@ -77,6 +77,7 @@ func (s *Server) Stream(w http.ResponseWriter, r *http.Request, rooms []string) 
 	if err != nil {
 		return err
 	}
+	q.places.part = s.sessions.Log.Part
 	st := &stream{server: s, request: q, places: q.places}
 	defer func() { // not taken over by the set
 		if st != nil {
@@ -86,6 +87,9 @@ func (s *Server) Stream(w http.ResponseWriter, r *http.Request, rooms []string) 
 	for i := range q.joins { // what cannot be joined is found now, when it can be answered
 		if err := s.sessions.Admit(r.Context(), caller, &q.joins[i]); err != nil {
 			return err
+		}
+		if parley.IsPattern(q.joins[i].Room) {
+			continue
 		}
 		watch, err := s.sessions.Hub.Watch(r.Context(), q.joins[i].Room)
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"parley"
 	"parley/room"
 	"parley/session"
 	"parley/transport/sock"
@@ -72,6 +73,12 @@ var errRefused = session.ErrRefused
 // join enters a room. A client that breaks off before it has seen a message must come back to the
 // place where it began, so an id comes first wherever that place is known.
 func (s *stream) join(ctx context.Context, op *wire.Op) error {
+	if parley.IsPattern(op.Room) {
+		return s.session.ListenMany(ctx, op, func(dst []byte, at parley.Position) []byte {
+			s.places.setAt(op.Room, at)
+			return append(s.places.appendID(dst), '\n')
+		})
+	}
 	var old uint64 // the newest message that is too old for what was asked
 	if since := op.Start.Since; !since.IsZero() {
 		var err error
@@ -139,7 +146,7 @@ var composed = sync.Pool{New: func() any { return new([]byte) }}
 // the way. What is taken of p is always whole events or, where one was written in part, that one but
 // for its last byte: the outlet keeps that, and so comes back for the rest, which is kept here.
 func (s *stream) TryWrite(p []byte) (int, error) {
-	if s.places.one {
+	if s.places.shared {
 		return s.Conn.TryWrite(p)
 	}
 	if len(s.owed) > 0 {

@@ -16,6 +16,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,12 +24,14 @@ import (
 	"go.uber.org/goleak"
 
 	"parley"
+	"parley/ask"
 	"parley/internal/certtest"
 	"parley/internal/logtest"
 	"parley/room"
 	"parley/session"
 	"parley/transport/sock"
 	"parley/transport/ws"
+	"parley/work"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -56,11 +59,15 @@ func start(t testing.TB, limits parley.Limits, config ws.Config) *fixture {
 	hub := room.NewHub(log, room.Config{Logger: quiet})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
+	books := work.New(work.Config{Log: log, Journals: log, Rooms: hub, Logger: quiet})
 	go func() {
 		defer close(done)
+		var running sync.WaitGroup
+		running.Go(func() { _ = books.Run(ctx) })
 		_ = hub.Run(ctx)
+		running.Wait()
 	}()
-	f := &fixture{t: t, log: log, sessions: &session.Server{Log: log, Hub: hub, Limits: limits, Logger: quiet}}
+	f := &fixture{t: t, log: log, sessions: &session.Server{Log: log, Hub: hub, Work: books, Desk: ask.New(), Limits: limits, Logger: quiet}}
 	config.Logger = quiet
 	var err error
 	if f.server, err = ws.NewServer(f.sessions, config); err != nil {

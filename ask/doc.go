@@ -1,0 +1,5 @@
+// Package ask brings questions to the sessions that serve a room, and their answers back. Nothing
+// of it is stored: a [Desk] is memory, and every question ends by the clock.
+//
+// The package must never know sockets, encodings or grants.
+package ask

@@ -1,0 +1,195 @@
+package work
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"parley"
+)
+
+// Rooms is what the books need of the active rooms.
+type Rooms interface {
+	// Attend keeps a room active and has grew called after each time it has grown, until leave.
+	// grew must not block.
+	Attend(ctx context.Context, room string, grew func()) (last uint64, leave func(), err error)
+	// PageAfter gives up to limit messages with seq > after, oldest first.
+	PageAfter(ctx context.Context, room string, after uint64, limit int) (parley.Page, error)
+}
+
+// Config is what the books lie on.
+type Config struct {
+	Log      parley.Log // for dead letters
+	Journals parley.Journals
+	Rooms    Rooms
+	Logger   *slog.Logger // default: discard
+}
+
+// Bounds of a server.
+const (
+	maxGroups     = 10_000
+	maxRoomGroups = 1_000 // of one room
+)
+
+// Manager holds the groups and readers of a server. Its methods may be called from any goroutine.
+type Manager struct {
+	Config
+
+	ctx     context.Context // ends with Run
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	nonce   atomic.Uint64 // of the last job given out
+	counts  counters
+	later   *later
+	known   atomic.Int64 // readers that have a journal
+
+	mu      sync.Mutex
+	closed  bool
+	groups  map[groupKey]*group
+	perRoom map[string]int
+	readers map[readerKey]*reader
+}
+
+type groupKey struct{ room, name string }
+
+// New makes the books over a log. Run must be called for groups to go on by themselves.
+func New(c Config) *Manager {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	m := &Manager{
+		Config:  c,
+		groups:  make(map[groupKey]*group),
+		perRoom: make(map[string]int),
+		readers: make(map[readerKey]*reader),
+	}
+	m.nonce.Store(rand.Uint64N(1 << 40)) // another after each start: names of tries do not come again
+	m.later = newLater(m)
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	return m
+}
+
+// Run opens the groups that there are and serves until ctx ends, then waits for all it has
+// started.
+func (m *Manager) Run(ctx context.Context) error {
+	defer func() {
+		m.mu.Lock()
+		m.closed = true
+		m.mu.Unlock()
+		m.cancel()
+		m.running.Wait()
+	}()
+	m.spawn(m.later.run)
+	for {
+		err := m.openAll(ctx)
+		if err == nil {
+			break
+		}
+		m.Logger.Error("the groups cannot be opened now; trying again", "err", err)
+		if !sleep(ctx, reloadPause) {
+			return nil
+		}
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// openAll opens the groups that have journals: they copy their rooms' messages with and without
+// workers.
+func (m *Manager) openAll(ctx context.Context) error {
+	names, err := m.Journals.Journals(ctx, stepsPrefix)
+	if err != nil {
+		return fmt.Errorf("list the journals: %w", err)
+	}
+	readers, err := m.Journals.Journals(ctx, readerPrefix)
+	if err != nil {
+		return fmt.Errorf("list the journals: %w", err)
+	}
+	readers = slices.DeleteFunc(readers, func(journal string) bool { return !counted(journal) })
+	m.known.Add(int64(len(readers)))
+	for _, name := range names {
+		room, group, ok := strings.Cut(name[len(stepsPrefix):], "\x00")
+		if !ok {
+			continue
+		}
+		if _, err := m.enter(groupKey{room, group}, nil); err != nil {
+			m.Logger.Error("a group is left closed", "room", room, "group", group, "err", err)
+		}
+	}
+	return nil
+}
+
+// Journals of a group.
+const (
+	stepsPrefix = "steps\x00"
+	jobsPrefix  = "jobs\x00"
+)
+
+var errEnding = parley.Errorf(parley.Unavailable, "the server is going away")
+
+// enter finds a group or opens it. begin, where not nil, says behind which message one begins that
+// is not there yet; without it there has to be one.
+func (m *Manager) enter(key groupKey, begin *uint64) (*group, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil, errEnding
+	}
+	if g := m.groups[key]; g != nil {
+		return g, nil
+	}
+	if begin != nil && (len(m.groups) >= maxGroups || m.perRoom[key.room] >= maxRoomGroups) {
+		return nil, parley.Errorf(parley.Conflict, "there are too many groups: a room has at most %d, a server %d", maxRoomGroups, maxGroups)
+	}
+	g := newGroup(m, key, begin)
+	m.groups[key] = g
+	m.perRoom[key.room]++
+	m.running.Go(func() { g.run(m.ctx) })
+	return g, nil
+}
+
+// forget lets go of a group that there is not.
+func (m *Manager) forget(g *group) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.groups[g.key] == g {
+		delete(m.groups, g.key)
+		if m.perRoom[g.key.room]--; m.perRoom[g.key.room] == 0 {
+			delete(m.perRoom, g.key.room)
+		}
+	}
+}
+
+// open finds a group and waits until its journals are read.
+func (m *Manager) open(ctx context.Context, room, name string, begin *uint64) (*group, error) {
+	g, err := m.enter(groupKey{room, name}, begin)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-g.opened:
+		return g, g.missing
+	case <-m.ctx.Done():
+		return nil, errEnding
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// sleep waits for d; false where ctx ends first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
