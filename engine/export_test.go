@@ -67,3 +67,12 @@ func (e *Engine) Leader(room string) string {
 }
 
 var TimesAsMade = asMade
+
+// Password is what a node says to others.
+func (c *Cluster) Password() string {
+	password, err := c.password()
+	if err != nil {
+		panic(err)
+	}
+	return password
+}

@@ -236,7 +236,7 @@ func everywhere(c *jetstream.ClusterInfo, replicas int) bool {
 }
 
 // alone gives a stream's configuration with one replica, at this node where that is one of the
-// cluster.
+// cluster. What is old stays until the log is opened: that brings the limit of age with it.
 func alone(config json.RawMessage, c *Config) (json.RawMessage, error) {
 	var keys map[string]any
 	d := json.NewDecoder(bytes.NewReader(config))
@@ -244,7 +244,7 @@ func alone(config json.RawMessage, c *Config) (json.RawMessage, error) {
 	if err := d.Decode(&keys); err != nil {
 		return nil, err
 	}
-	keys["num_replicas"] = 1
+	keys["num_replicas"], keys["max_age"] = 1, 0
 	delete(keys, "placement")
 	if c.Cluster != nil {
 		keys["placement"] = map[string][]string{"tags": {nodeTag(c.Node)}}

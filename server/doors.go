@@ -148,6 +148,7 @@ func (d *doors) openHTTP() (err error) {
 		Hooks:     d.receiver,
 		Metrics:   d.metrics(),
 		Cluster:   d.cluster(),
+		Backup:    d.backup,
 		WebSocket: d.ws,
 		Page:      web.Handler(js.Source),
 		SlowHead:  d.config.Limits.Handshake,

@@ -68,12 +68,18 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	}
 	defer closing(authority.Close, &err)
 
-	log, err := openLog(ctx, &c, logger)
+	routes, err := openRoutes(&c, logger)
+	if err != nil {
+		return err
+	}
+	stopRoutes := running(routes.run)
+	defer stopRoutes()
+	log, err := openLog(ctx, &c, routes, logger)
 	if err != nil {
 		return err
 	}
 	defer closing(log.Close, &err)
-	logins := keepingLogins(authority, c.Data)
+	logins := keepingLogins(authority, c)
 	keep, err := logins(ctx, &c)
 	if err != nil {
 		return err
@@ -220,7 +226,8 @@ func listenWeb(addr string) (*net.TCPListener, error) {
 	return nil, err
 }
 
-func openLog(ctx context.Context, c *Config, logger *slog.Logger) (*engine.Engine, error) {
+// Storage is what the log is told of a configuration.
+func (c *Config) Storage(logger *slog.Logger) (engine.Config, error) {
 	config := engine.Config{
 		Dir:            c.Data,
 		Partitions:     c.Partitions,
@@ -230,8 +237,16 @@ func openLog(ctx context.Context, c *Config, logger *slog.Logger) (*engine.Engin
 		MinFree:        orNone(c.MinFree),
 		Logger:         logger,
 	}
-	if err := c.joinTo(&config); err != nil {
+	return config, c.joinTo(&config)
+}
+
+func openLog(ctx context.Context, c *Config, routes *routes, logger *slog.Logger) (*engine.Engine, error) {
+	config, err := c.Storage(logger)
+	if err != nil {
 		return nil, err
+	}
+	if config.Cluster != nil {
+		config.Cluster.TLS = routes.config()
 	}
 	log, err := engine.Open(ctx, config)
 	switch {

@@ -245,6 +245,24 @@ func (s *Server) Administers(c Caller, what string) error {
 	return err
 }
 
+// MayBackUp says whether a caller may have all that the server holds. Where nobody has to say who they are
+// it takes being here, on the same machine.
+func (s *Server) MayBackUp(c Caller, here bool) error {
+	const what = "backup"
+	if err := s.Administers(c, what); err != nil {
+		return err
+	}
+	if !s.guarded() && !here {
+		err := parley.Errorf(parley.Denied, "where nobody has to say who they are, a backup is made from the server's own machine")
+		s.refused(c.client(), &wire.Op{Kind: what}, err)
+		return err
+	}
+	if s.Audit != nil {
+		s.Audit.Acted(c.client(), what, "")
+	}
+	return nil
+}
+
 // lasts is how long somebody's word counts, from now on; ok is false where that has no end.
 func lasts(who *auth.Principal, now time.Time) (d time.Duration, ok bool) {
 	if who.Expires.IsZero() {
