@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"time"
+
 	"github.com/nats-io/nats.go"
 
 	"parley"
@@ -10,6 +12,11 @@ import (
 
 func (c Config) LosingCopies(which func(seq uint64) bool) Config {
 	c.losesCopy = which
+	return c
+}
+
+func (c Config) ClosingWithin(d time.Duration) Config {
+	c.closeWithin = d
 	return c
 }
 
