@@ -68,6 +68,7 @@ type Hub struct {
 	reads       chan struct{} // laggards reading now
 	strandLimit atomic.Int64  // bytes a strand may keep now
 	stats       counters
+	status      atomic.Pointer[wire.Status] // what was announced last; nil: nothing yet
 
 	ctx    context.Context // ends with Run
 	cancel context.CancelFunc
@@ -164,6 +165,9 @@ func (h *Hub) Join(ctx context.Context, o *Outlet, j Joining) (*Member, error) {
 		o.replies = j.Present(o.enc, o.replies, seq, all.Members, all.Count)
 	case j.Joined != nil:
 		o.replies = j.Joined(o.enc, o.replies, seq)
+	}
+	if !o.pumping {
+		o.inform()
 	}
 	o.mu.Unlock()
 	h.flushers.add(o)

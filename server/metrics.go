@@ -69,6 +69,7 @@ var (
 	signals        = counter("signals_total", "Signals taken for a room's members.")
 	signalsLost    = counter("signals_lost_total", "Signals that a member could not take.")
 	signalsDropped = counter("signals_dropped_total", "Signals not taken, of who signals too much.")
+	statuses       = counter("statuses_total", "Sessions told that messages cannot be stored for now, or can again.")
 
 	connections = gauge("connections", "Connections now.", "transport")
 	accepted    = counter("connections_total", "Connections since the start.", "transport")
@@ -108,6 +109,7 @@ func (g gatherer) Collect(ch chan<- prometheus.Metric) {
 	set(signals, float64(h.Signals))
 	set(signalsLost, float64(h.SignalsLost))
 	set(signalsDropped, float64(h.SignalsDropped))
+	set(statuses, float64(h.Statuses))
 
 	for limit, n := range g.sessions.Quota.Met() {
 		set(limited, float64(n), limit.String())

@@ -41,8 +41,10 @@ type Frame struct {
 	} `json:"limits"` // welcome
 	Servers []string `json:"servers"` // welcome, in a cluster
 
+	Available bool `json:"available"` // status
+
 	Code    parley.Code `json:"code"`     // error
-	Message string      `json:"message"`  // error
+	Message string      `json:"message"`  // error, status
 	RetryMS int64       `json:"retry_ms"` // error
 }
 

@@ -172,6 +172,8 @@ func answers() map[string][]byte {
 		"presence, too many for names":              enc.Presence(nil, "lobby", wire.Presence{Count: 201}),
 		"signal":                                    enc.Signal(nil, "lobby", "ada", []byte(`{"typing":true}`)),
 		"signal, any value":                         enc.Signal(nil, "lobby", `b"b`, []byte("null")),
+		"status, nothing can be stored":             enc.Status(nil, wire.Status{Message: "too few nodes of the cluster can be reached"}),
+		"status, all is well":                       enc.Status(nil, wire.Status{Available: true, Message: `enough nodes can be reached "again"`}),
 	}
 }
 

@@ -28,7 +28,7 @@ func TestProtocolPage(t *testing.T) {
 	frames := map[string]bool{
 		"welcome": false, "joined": false, "left": false, "ack": false, "page": false, "members": false,
 		"rooms": false, "pong": false, "message": false, "gap": false, "error": false,
-		"presence": false, "signal": false,
+		"presence": false, "signal": false, "status": false,
 	}
 	quoted := regexp.MustCompile(`'(\{"op".*?\})'`)
 	for i, line := range strings.Split(string(page), "\n") {
@@ -120,6 +120,8 @@ func rewrite(t *testing.T, n int, f *wire.Frame) []byte {
 		return enc.Presence(nil, f.Room, p)
 	case "signal":
 		return enc.Signal(nil, f.Room, f.From, f.Body)
+	case "status":
+		return enc.Status(nil, wire.Status{Available: f.Available, Message: f.Message})
 	case "rooms":
 		return enc.Rooms(nil, f.Ref, f.Rooms, f.More)
 	case "pong":

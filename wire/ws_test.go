@@ -39,6 +39,7 @@ func everyFrame(filler string) map[string]func(enc wire.Encoding, dst []byte) []
 			return e.Rooms(dst, ref, []wire.RoomEntry{{Room: "r"}}, true)
 		},
 		"revoked": func(e wire.Encoding, dst []byte) []byte { return e.Revoked(dst, ref) },
+		"status":  func(e wire.Encoding, dst []byte) []byte { return e.Status(dst, wire.Status{Message: "m"}) },
 		"drain":   func(e wire.Encoding, dst []byte) []byte { return e.Draining(dst, ref) },
 		"pong":    func(e wire.Encoding, dst []byte) []byte { return e.Pong(dst, ref) },
 		"error":   func(e wire.Encoding, dst []byte) []byte { return e.Error(dst, ref, parley.Errorf(parley.Denied, "no")) },
