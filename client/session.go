@@ -254,6 +254,7 @@ var handlers = map[string]func(*session, *wire.Frame){
 
 	"presence": (*session).onPresence,
 	"signal":   (*session).onSignal,
+	"status":   (*session).onStatus,
 }
 
 func (s *session) onMessage(f *wire.Frame) {
@@ -277,6 +278,15 @@ func (s *session) onLeft(f *wire.Frame) {
 	} else if sub := s.listener(f.Room); sub != nil {
 		sub.expelled(s)
 	}
+}
+
+// onStatus takes whether the server can store messages. Sends and readers wait by themselves.
+func (s *session) onStatus(f *wire.Frame) {
+	st := s.client.Status()
+	if st.Unavailable = f.Message; f.Available {
+		st.Unavailable = ""
+	}
+	s.client.setStatus(st, s, nil)
 }
 
 // onError takes an error that answers nothing as the reason for the end that follows it.

@@ -56,8 +56,9 @@
  * @property {boolean} [echo] whether to get what this client sends; true
  *
  * @typedef {object} ClientEvents
- * @property {{ status: Status, retryIn?: number, error?: ParleyError }} status retryIn: in
- *   milliseconds, if it is offline
+ * @property {{ status: Status, retryIn?: number, error?: ParleyError, unavailable?: string }} status
+ *   retryIn: in milliseconds, if it is offline; unavailable: why the server, though it is there, stores
+ *   nothing for now, as it tells those who are in a room
  * @property {{ user: string, session: string, limits: Limits }} welcome of each connection
  * @property {ParleyError} error one that rejects no promise
  *
@@ -141,6 +142,9 @@ export class Client {
   }
 
   get status() { return this.#core.status; }
+
+  /** Why the server stores nothing for now, though it is there; undefined where it does. What is sent waits. */
+  get unavailable() { return this.#core.unavailable; }
 
   /** Who the client is, in the server's word. */
   get user() { return this.#core.user; }
@@ -1001,6 +1005,8 @@ class Core {
   /** @type {Status} */
   status = 'connecting';
   /** @type {string | undefined} */
+  unavailable;
+  /** @type {string | undefined} */
   user;
   /** @type {Limits | undefined} */
   limits;
@@ -1235,6 +1241,8 @@ class Core {
       this.#rooms.get(ref.slice('signal:'.length))?.sub.refusedSignal(errorOf(frame));
     } else if (frame.op === 'error') {
       if (ref === undefined) this.events.emit('error', errorOf(frame));
+    } else if (frame.op === 'status') {
+      this.#setStatus({ status: 'open', ...(!frame.available && { unavailable: String(frame.message) }) });
     } else if (typeof room === 'string') {
       this.#rooms.get(room)?.sub.received(frame);
     }
@@ -1342,8 +1350,9 @@ class Core {
 
   /** @param {ClientEvents['status']} event */
   #setStatus(event) {
-    if (this.status === event.status) return;
+    if (this.status === event.status && this.unavailable === event.unavailable) return;
     this.status = event.status;
+    this.unavailable = event.unavailable;
     this.events.emit('status', event);
   }
 
