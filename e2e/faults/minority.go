@@ -225,7 +225,9 @@ func (r *run) told(all []*bystander, since time.Time, want []bool) {
 			r.trouble("%s was told %v, and its node was well", b.name, told)
 		}
 	}
-	r.figure("members told", last.Sub(since))
+	if !last.IsZero() {
+		r.figure("members told", last.Sub(since))
+	}
 }
 
 // refusals sends to the node that is cut off until it is late: each send has to fail in time, and well.

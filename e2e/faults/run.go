@@ -36,7 +36,7 @@ type run struct {
 // What is waited for, each for so long. No run that goes well waits for it.
 const (
 	patience      = 60 * time.Second // nodes that are ready, publishers that are done
-	membersWithin = 15 * time.Second // nodes that agree who is there
+	membersWithin = rightWithin      // nodes that agree who is there
 )
 
 func (r *run) going() bool  { return r.over.Err() == nil }
