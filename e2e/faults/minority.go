@@ -27,6 +27,7 @@ const (
 	backWithin    = 20 * time.Second
 	endedWithin   = 20 * time.Second // drain, and the log's closing
 	slackWithin   = 2 * time.Second  // of a machine that has more to do
+	statusHold    = 4 * time.Second  // for which a node has to be well before it says so, and some more
 )
 
 // minorities does runs of it, of different lengths, and prints what each took. The exit code is 1 where
@@ -134,7 +135,42 @@ func (r *run) minority(lasts time.Duration) error {
 	if err := r.cutOff(lasts, all, names); err != nil {
 		return err
 	}
+	if err := r.cutShortly(all, names(1, 2, 3)); err != nil {
+		return err
+	}
 	return r.endCutOff()
+}
+
+// cutShortly cuts the node off for some seconds, several times: whatever TCP makes of it, presence is right
+// soon after, and members are never told the same twice in a row.
+func (r *run) cutShortly(all []*bystander, names []string) error {
+	for range 4 {
+		lasts := 500*time.Millisecond + rand.N(6*time.Second)
+		r.event("isolated", 1)
+		if err := isolate(r, planned{node: 1}); err != nil {
+			return err
+		}
+		r.rest(lasts)
+		r.event("heal", 0)
+		if err := healNetwork(r, planned{}); err != nil {
+			return err
+		}
+		r.shows(fmt.Sprintf("presence after a cut of %.1fs", lasts.Seconds()), time.Now(), names, 1, 2, 3)
+	}
+	if !r.within(backWithin, func() bool { return r.sendsAt(1) == nil }) {
+		r.trouble("n1 takes no message within %v of the heal", backWithin)
+	}
+	r.rest(statusHold)
+	for _, b := range all {
+		told, _ := b.statuses()
+		for i := range told {
+			if told[i] != (i%2 == 1) || len(told)%2 != 0 {
+				r.trouble("%s was told %v", b.name, told)
+				break
+			}
+		}
+	}
+	return nil
 }
 
 // cutOff is the cut, and its healing.
