@@ -104,11 +104,13 @@ func (e *Engine) handOver(ctx context.Context, p *partition, to string) error {
 // stop, so that nobody waits for a leader when it does. It takes a second or so, and never more than four.
 // Alone it does nothing, nor where no majority would hear of it.
 func (e *Engine) HandOver() {
-	if e.cfg.Cluster == nil {
+	if e.cfg.Cluster == nil || e.Apart() != nil {
 		return
 	}
 	began := time.Now()
-	e.look()
+	ctx, cancel := context.WithTimeout(e.ctx, 3*handOverWait)
+	defer cancel()
+	e.look(ctx)
 	w := &e.watched
 	w.mu.Lock()
 	me := e.cfg.Cluster.Node
@@ -124,8 +126,6 @@ func (e *Engine) HandOver() {
 		}
 	}
 	w.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*handOverWait)
-	defer cancel()
 	for p, to := range given {
 		if err := e.handOver(ctx, p, to); err != nil {
 			e.log.Warn("hand a partition over", "stream", p.stream, "error", err)

@@ -71,13 +71,13 @@ func (e *Engine) runWatch() {
 		case <-e.ctx.Done():
 			return
 		}
-		e.look()
+		e.look(e.ctx)
 		e.spread()
 	}
 }
 
-// look asks all leaders once.
-func (e *Engine) look() {
+// look asks all leaders once, for as long as ctx lets it.
+func (e *Engine) look(ctx context.Context) {
 	st := e.store.Load()
 	found := make([]seen, len(e.parts))
 	turns := make(chan struct{}, watchAtOnce)
@@ -86,7 +86,7 @@ func (e *Engine) look() {
 		turns <- struct{}{}
 		all.Go(func() {
 			defer func() { <-turns }()
-			found[i] = e.lookAt(st, p)
+			found[i] = e.lookAt(ctx, st, p)
 		})
 	}
 	all.Wait()
@@ -94,8 +94,8 @@ func (e *Engine) look() {
 }
 
 // lookAt asks one leader. The zero value: there is none with a majority.
-func (e *Engine) lookAt(st *store, p *partition) seen {
-	ctx, cancel := context.WithTimeout(e.ctx, watchWithin)
+func (e *Engine) lookAt(ctx context.Context, st *store, p *partition) seen {
+	ctx, cancel := context.WithTimeout(ctx, watchWithin)
 	defer cancel()
 	stream, err := st.js.Stream(ctx, p.stream)
 	if err != nil {

@@ -271,6 +271,7 @@ type reader struct {
 	last      uint64 // seq; plain lines have none
 	sessions  int
 	available bool                   // in the word of its node, in this session
+	told      bool                   // of that
 	seen      atomic.Pointer[string] // the last msg; of plain lines, in this session
 	stays     atomic.Bool            // it is in the room and will not leave it before the end
 }
@@ -286,7 +287,7 @@ func (r *reader) read() {
 // session is one connection. Once the faults are over it is kept to the end.
 func (r *reader) session() {
 	r.sessions++
-	r.available = true
+	r.available, r.told = true, false
 	sess := fmt.Sprintf("%s/%d", r.name, r.sessions)
 	stays := r.run.calm() || r.steady
 	until := time.Now().Add(200*time.Millisecond + rand.N(4*time.Second))
@@ -373,10 +374,10 @@ func (r *reader) take(l inbox, sess string, until time.Time) error {
 	case "gap":
 		r.run.rec.Add(history.Event{Type: "ok", Op: "gap", Client: r.name, Sess: sess, Room: r.room, Seq: f.After})
 	case "status":
-		if f.Available == r.available {
+		if f.Available == r.available && (r.told || r.transport != "plain") { // a plain one may have been told in the lobby
 			r.run.trouble("%s is told twice: %s", sess, f.raw)
 		}
-		r.available = f.Available
+		r.available, r.told = f.Available, true
 	case "error":
 		return errors.New(f.raw) // it goes away, or cannot read now
 	default:
