@@ -69,6 +69,7 @@ type Hub struct {
 	strandLimit atomic.Int64  // bytes a strand may keep now
 	stats       counters
 	observer    atomic.Pointer[func(room, user string, here bool, count int)] // nil: none
+	status      atomic.Pointer[wire.Status]                                   // what was announced last; nil: nothing yet
 
 	ctx    context.Context // ends with Run
 	cancel context.CancelFunc
@@ -173,6 +174,9 @@ func (h *Hub) Join(ctx context.Context, o *Outlet, j Joining) (*Member, error) {
 		o.replies = j.Present(o.enc, o.replies, seq, all.Members, all.Count)
 	case j.Joined != nil:
 		o.replies = j.Joined(o.enc, o.replies, seq)
+	}
+	if !o.pumping {
+		o.inform()
 	}
 	o.mu.Unlock()
 	h.flushers.add(o)

@@ -22,6 +22,10 @@ func (o *Outlet) pump() {
 		}
 		o.flushAll()
 		full, m := o.full, o.laggard()
+		if !full && o.inform() { // a laggard may have to wait for long where the log cannot be read
+			o.mu.Unlock()
+			continue
+		}
 		if !full && m == nil {
 			o.pumping = false
 			o.mu.Unlock()

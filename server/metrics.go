@@ -69,6 +69,7 @@ var (
 	signals        = counter("signals_total", "Signals taken for a room's members.")
 	signalsLost    = counter("signals_lost_total", "Signals that a member could not take.")
 	signalsDropped = counter("signals_dropped_total", "Signals not taken, of who signals too much.")
+	statuses       = counter("statuses_total", "Sessions told that messages cannot be stored for now, or can again.")
 
 	connections = gauge("connections", "Connections now.", "transport")
 	accepted    = counter("connections_total", "Connections since the start.", "transport")
@@ -133,6 +134,7 @@ func (g gatherer) Collect(ch chan<- prometheus.Metric) {
 	set(signals, float64(h.Signals))
 	set(signalsLost, float64(h.SignalsLost))
 	set(signalsDropped, float64(h.SignalsDropped))
+	set(statuses, float64(h.Statuses))
 
 	set(roomLists, float64(g.sessions.Quota.Lists()))
 	for limit, n := range g.sessions.Quota.Met() {

@@ -76,7 +76,7 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	defer stopRoutes()
 	log, err := openLog(ctx, &c, routes, logger)
 	if err != nil {
-		return err
+		return early(ctx, err, logger)
 	}
 	defer closing(log.Close, &err)
 	logins := keepingLogins(authority, c)
@@ -108,9 +108,9 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	stopCounting := running(func(ctx context.Context) { _ = limits.Run(ctx, hub.Names) })
 	defer stopCounting()
 	sessions := &session.Server{Log: log, Hub: hub, Work: books, Desk: ask.New(), Quota: limits, Logger: logger, Auth: authority, Audit: o.Audit}
-	stopFollowing, err := follow(sessions, c.Retain.Age)
+	stopFollowing, err := follow(ctx, sessions, c.Retain.Age)
 	if err != nil {
-		return err
+		return early(ctx, err, logger)
 	}
 	defer stopFollowing()
 	for _, p := range []part{posting(sender), receiving(receiver)} {
@@ -181,10 +181,26 @@ func closing(f func() error, err *error) {
 	}
 }
 
-// follow has sessions know what operations revoke, until stop.
-func follow(sessions *session.Server, retain time.Duration) (stop func(), err error) {
+// early takes it for no failure that a server which was told to stop has not got ready, as when it waits
+// for the other nodes of its cluster.
+func early(ctx context.Context, err error, logger *slog.Logger) error {
+	if ctx.Err() == nil || !errors.Is(err, context.Canceled) {
+		return err
+	}
+	logger.Info("told to stop before it was ready")
+	return nil
+}
+
+// follow has sessions know what operations revoke, until stop. starting bounds how long it takes to know
+// those of before.
+func follow(starting context.Context, sessions *session.Server, retain time.Duration) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(context.Background())
+	started := context.AfterFunc(starting, cancel)
 	wait, err := sessions.FollowRevocations(ctx, retain)
+	if !started() && err == nil { // it was cancelled, and what follows with it
+		wait()
+		err = starting.Err()
+	}
 	if err != nil {
 		cancel()
 		return nil, err

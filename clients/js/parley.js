@@ -97,8 +97,9 @@
  * @property {boolean} [join] false: for sending, working and asking alone, without being in the room
  *
  * @typedef {object} ClientEvents
- * @property {{ status: Status, retryIn?: number, error?: ParleyError }} status retryIn: in
- *   milliseconds, if it is offline
+ * @property {{ status: Status, retryIn?: number, error?: ParleyError, unavailable?: string }} status
+ *   retryIn: in milliseconds, if it is offline; unavailable: why the server, though it is there, stores
+ *   nothing for now, as it tells those who are in a room
  * @property {{ user: string, session: string, limits: Limits }} welcome of each connection
  * @property {ParleyError} error one that rejects no promise
  *
@@ -214,6 +215,9 @@ export class Client {
   }
 
   get status() { return this.#core.status; }
+
+  /** Why the server stores nothing for now, though it is there; undefined where it does. What is sent waits. */
+  get unavailable() { return this.#core.unavailable; }
 
   /** Who the client is, in the server's word. */
   get user() { return this.#core.user; }
@@ -1559,6 +1563,8 @@ class Core {
   /** @type {Status} */
   status = 'connecting';
   /** @type {string | undefined} */
+  unavailable;
+  /** @type {string | undefined} */
   user;
   /** @type {Limits | undefined} */
   limits;
@@ -1899,6 +1905,8 @@ class Core {
       if (ref === undefined || (ref === 'answer' && !late)) this.events.emit('error', errorOf(frame));
     } else if (frame.op === 'job' || frame.op === 'question') {
       this.#duties.get(dutyKey(frame))?.received(frame);
+    } else if (frame.op === 'status') {
+      this.#setStatus({ status: 'open', ...(!frame.available && { unavailable: String(frame.message) }) });
     } else if (typeof room === 'string') {
       const [only] = this.#parent ? this.#rooms.values() : [];
       (only ?? this.#rooms.get(room))?.sub.received(frame);
@@ -2012,8 +2020,9 @@ class Core {
 
   /** @param {ClientEvents['status']} event */
   #setStatus(event) {
-    if (this.status === event.status) return;
+    if (this.status === event.status && this.unavailable === event.unavailable) return;
     this.status = event.status;
+    this.unavailable = event.unavailable;
     this.events.emit('status', event);
   }
 
