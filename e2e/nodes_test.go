@@ -16,15 +16,11 @@ import (
 
 	"parley"
 	"parley/client"
-	"parley/internal/oidctest"
 	"parley/wire"
 )
 
 // What is not messages is the same at every node of a cluster, too: questions and who answers them, lists,
-// who is revoked, who has signed in, places in patterns.
-
-// nodesConfig has what is in it hold at every node.
-const nodesConfig = gateConfig + "origins: [\"https://friend.example\"]\n"
+// who is revoked, places in patterns.
 
 // guardedNodes starts three nodes of one configuration, that know each other by a secret.
 func guardedNodes(t *testing.T, config string) (nodes []*server) {
@@ -39,10 +35,8 @@ func guardedNodes(t *testing.T, config string) (nodes []*server) {
 			"--tcp", all[3+i], "--node", fmt.Sprint("n", i+1), "--cluster-listen", all[i], "--cluster-join", join,
 			"--cluster-secret-file", "nodes.secret",
 		}
-		for name, text := range map[string]string{"nodes.secret": "what these three know\n", "oidc.secret": oidctest.ClientSecret + "\n"} {
-			if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
+		if err := os.WriteFile(filepath.Join(s.dir, "nodes.secret"), []byte("what these three know\n"), 0o600); err != nil {
+			t.Fatal(err)
 		}
 		nodes = append(nodes, s)
 		starting.Go(func() { failed[i] = s.tryStart() })
@@ -208,36 +202,8 @@ func listed(t *testing.T, c *client.Client) map[string]wire.RoomEntry {
 	return all
 }
 
-// httpAt asks a node over HTTP.
-func httpAt(t *testing.T, s *server, method, path string, header http.Header, body string) *http.Response {
-	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, "http://"+s.webAddress()+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header = header.Clone()
-	if r.Header == nil {
-		r.Header = http.Header{}
-	}
-	c := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	resp, err := c.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = resp.Body.Close()
-	return resp
-}
-
 func TestNodesAgree(t *testing.T) {
-	p := oidctest.New(t)
-	p.Claim("groups", []string{"ops"})
-	nodes := guardedNodes(t, strings.Replace(nodesConfig, "anonymous:", `  oidc:
-    issuer: `+p.URL+`
-    client_id: `+oidctest.ClientID+`
-    client_secret_file: oidc.secret
-    redirect_url: https://chat.example/login/callback
-    groups: {ops: [{rooms: "ops.*", may: [join, send]}]}
-anonymous:`, 1))
+	nodes := guardedNodes(t, gateConfig)
 	root := tokenFor(t, "root", []grant{{"**", everyRight}})
 	roots := make([]*client.Client, 3)
 	for i, s := range nodes {
@@ -264,23 +230,6 @@ anonymous:`, 1))
 				all := listed(t, c)
 				return all["lobby"].Members == 1 && all["lobby"].Messages == 1 && all["silent"].Members == 1
 			})
-		}
-	})
-
-	t.Run("signing in", func(t *testing.T) {
-		begun := httpAt(t, nodes[0], "GET", "/login", nil, "")
-		back := p.Visit(t, begun.Header.Get("Location"))
-		signed := httpAt(t, nodes[1], "GET", back.RequestURI(), http.Header{"Cookie": {strings.Split(begun.Header.Get("Set-Cookie"), ";")[0]}}, "")
-		cookie := ""
-		for _, c := range signed.Cookies() {
-			if c.Name == "parley" {
-				cookie = "parley=" + c.Value
-			}
-		}
-		for i, s := range nodes {
-			if a := httpAt(t, s, "POST", "/rooms/ops.a", http.Header{"Cookie": {cookie}}, "hello"); a.StatusCode != http.StatusCreated {
-				t.Errorf("at n%d: %s", i+1, a.Status)
-			}
 		}
 	})
 

@@ -143,28 +143,6 @@ func (t *Table) Names(room string) []string {
 	return slices.Sorted(maps.Keys(all))
 }
 
-// Counts says how many names are in each room at other nodes, each counted once.
-func (t *Table) Counts() map[string]int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	counts := make(map[string]int)
-	seen := make(names)
-	for _, of := range t.nodes {
-		for room, all := range of.rooms {
-			for name := range all {
-				if len(t.nodes) > 1 {
-					if _, twice := seen[room][name]; twice {
-						continue
-					}
-					seen.put(room, name)
-				}
-				counts[room]++
-			}
-		}
-	}
-	return counts
-}
-
 // Nodes lists the other nodes that are there, by name. in says which of them have anything in the room.
 func (t *Table) Nodes(room string) (all []string, in map[string]bool) {
 	t.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -86,6 +87,10 @@ func TestNamesOfAllNodes(t *testing.T) {
 		wantNames(t, three, "r", "bob")
 		if n := one.At("r", "bob"); n != 2 {
 			t.Errorf("bob is at %d nodes, want 2", n)
+		}
+		one.Set("here", "ada", true)
+		if counts := one.Counts(); !maps.Equal(counts, map[string]int{"r": 2, "s": 1, "here": 1}) {
+			t.Errorf("counts %v", counts)
 		}
 		two.Set("r", "bob", false)
 		pass(100 * time.Millisecond)

@@ -2,9 +2,7 @@ package server
 
 import (
 	"context"
-	"crypto/hkdf"
 	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -19,18 +17,14 @@ import (
 // at a provider: so they are good after a restart too.
 const loginKeyFile = "login.key"
 
-// loginKeyUse is what a key is derived from a cluster's secret for.
-const loginKeyUse = "parley sign-ins"
-
-// keepingLogins has sign-ins outlast the server, where people can sign in at a provider. In a cluster whose
-// nodes have a secret they are good at every node.
+// keepingLogins has sign-ins outlast the server, where people can sign in at a provider.
 func keepingLogins(authority *auth.Authority, data string) part {
 	kept := false
 	return func(_ context.Context, c *Config) (func(), error) {
 		if kept || c.Auth == nil || c.Auth.OIDC == nil {
 			return func() {}, nil
 		}
-		key, err := loginKeyOf(c, data)
+		key, err := loginKey(filepath.Join(data, loginKeyFile))
 		if err != nil {
 			return nil, badConfig("%w", err)
 		}
@@ -39,18 +33,6 @@ func keepingLogins(authority *auth.Authority, data string) part {
 			kept = true
 		}, nil
 	}
-}
-
-// loginKeyOf gives the key that a configuration says.
-func loginKeyOf(c *Config, data string) ([]byte, error) {
-	if c.Cluster.SecretFile == "" {
-		return loginKey(filepath.Join(data, loginKeyFile))
-	}
-	secret, err := readSecret(c.Cluster.SecretFile)
-	if err != nil {
-		return nil, err
-	}
-	return hkdf.Key(sha256.New, secret, nil, loginKeyUse, auth.LoginKeySize)
 }
 
 // loginKey reads the key, or makes it.
