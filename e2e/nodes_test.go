@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -48,10 +49,22 @@ func guardedNodes(t *testing.T, config string) (nodes []*server) {
 	return nodes
 }
 
-// at connects a client to a node, and lets it know of no other.
+// at connects a client to a node, and has it go to no other.
 func at(t *testing.T, addr string, options ...client.Option) *client.Client {
 	t.Helper()
-	c, err := client.Connect(t.Context(), addr, options...)
+	return anywhere(t, addr, append(options, client.WithDialer(func(ctx context.Context, to string) (net.Conn, error) {
+		if to != addr {
+			return nil, fmt.Errorf("%s is another node", to)
+		}
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", to)
+	}))...)
+}
+
+// anywhere connects a client to one of the nodes.
+func anywhere(t *testing.T, addrs string, options ...client.Option) *client.Client {
+	t.Helper()
+	c, err := client.Connect(t.Context(), addrs, options...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -301,7 +314,7 @@ func TestPatternsCrossNodes(t *testing.T) {
 	nodes, tcp := threeNodes(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*patience)
 	defer cancel()
-	writer := at(t, strings.Join(tcp, ","))
+	writer := anywhere(t, strings.Join(tcp, ","))
 	const rooms = 7
 	sent := map[string][]uint64{}
 	send := func(n int) {
