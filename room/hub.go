@@ -62,7 +62,7 @@ type Hub struct {
 	config Config
 	logger *slog.Logger
 
-	peers       *peers // nil where there are no other nodes
+	peers       *remote // nil where there are no other nodes
 	flushers    *flushers
 	pumps       sync.WaitGroup
 	reads       chan struct{} // laggards reading now
@@ -90,7 +90,7 @@ func NewHub(log parley.Log, config Config) *Hub {
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.strandLimit.Store(int64(h.share(1)))
 	if config.Bus != nil {
-		h.peers = newPeers(h, config.Bus)
+		h.peers = newRemote(h, config.Bus)
 	}
 	return h
 }
@@ -104,7 +104,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	}
 	if h.peers != nil {
 		wg.Go(func() {
-			if err := h.peers.run(ctx.Done()); err != nil {
+			if err := h.peers.run(ctx); err != nil {
 				h.logger.Error("presence and signals stay at this node", "error", err)
 			}
 		})
@@ -270,7 +270,7 @@ func (h *Hub) Members(room string, limit int) (users []string, count int) {
 		if h.peers == nil {
 			return nil, 0
 		}
-		users = h.peers.users(room)
+		users = h.peers.Names(room)
 		return users[:min(len(users), limit)], len(users)
 	}
 	r.mu.Lock()

@@ -107,7 +107,13 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	}
 	stopCounting := running(func(ctx context.Context) { _ = limits.Run(ctx, hub.Names) })
 	defer stopCounting()
-	sessions := &session.Server{Log: log, Hub: hub, Work: books, Desk: ask.New(), Quota: limits, Logger: logger, Auth: authority, Audit: o.Audit}
+	sessions := &session.Server{Log: log, Hub: hub, Work: books, Desk: desk(log, logger), Quota: limits, Logger: logger, Auth: authority, Audit: o.Audit}
+	stopAsking := running(func(ctx context.Context) {
+		if err := sessions.Desk.Run(ctx); err != nil {
+			logger.Error("questions stay at this node", "error", err)
+		}
+	})
+	defer stopAsking()
 	stopFollowing, err := follow(ctx, sessions, c.Retain.Age)
 	if err != nil {
 		return early(ctx, err, logger)
@@ -272,6 +278,14 @@ func openLog(ctx context.Context, c *Config, routes *routes, logger *slog.Logger
 		return nil, badConfig("%w: --adopt", err)
 	}
 	return log, err
+}
+
+// desk makes the one that questions are asked at.
+func desk(log *engine.Engine, logger *slog.Logger) *ask.Desk {
+	if bus := log.Bus(); bus != nil {
+		return ask.NewAmong(bus, logger)
+	}
+	return ask.New()
 }
 
 // orNone gives the log's form of a bound: it says none by a negative one.
