@@ -16,8 +16,8 @@ const (
 
 // loaded is a record of jobs in memory.
 type loaded struct {
-	record   uint64
-	messages []*parley.Message
+	record uint64
+	jobs
 }
 
 // copyOn copies messages of the room that are not in the journal yet: one record at a time. What
@@ -66,7 +66,7 @@ func (g *group) copiedPart(seq uint64, part []*parley.Message, bytes int) {
 		last = g.fresh[n-1].record
 	}
 	if last == g.tail && len(g.fresh) < maxFresh && g.takers > 0 {
-		g.fresh = append(g.fresh, loaded{seq, part})
+		g.fresh = append(g.fresh, loaded{seq, jobs{messages: part}})
 	}
 	g.copying = false
 	g.tail, g.copied = seq, part[len(part)-1].Seq

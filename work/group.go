@@ -46,6 +46,7 @@ type books struct {
 	timed queue           // those that wait for a time: a deadline, or when they are due again
 	keys  map[string][]*job
 	past  map[uint64]past // what the steps say of jobs that are not loaded yet
+	back  letters         // dead letters that were put back
 	bytes int             // of bodies in memory
 
 	// The journal of jobs.
@@ -63,6 +64,7 @@ type books struct {
 	told     []func(error) // who waits for these
 	flushing bool
 	graves   []grave
+	returns  []*returning
 	since    int    // bytes written since the last snapshot
 	records  int    // of both journals, written since
 	snapshot int    // bytes of that
@@ -134,7 +136,7 @@ func (g *group) life(ctx context.Context) error {
 func (g *group) work(ctx context.Context) (next time.Duration, err error) {
 	for again := true; again; {
 		again = false
-		for _, step := range []func(context.Context) (bool, error){g.copyOn, g.load, g.hand, g.bury, g.flush, g.trim} {
+		for _, step := range []func(context.Context) (bool, error){g.copyOn, g.takeBack, g.load, g.hand, g.bury, g.flush, g.trim} {
 			more, err := step(ctx)
 			if err != nil {
 				return 0, err
@@ -157,6 +159,9 @@ func (g *group) end(because error) {
 	told := g.told
 	for _, grave := range g.graves {
 		told = append(told, grave.told)
+	}
+	for _, r := range g.returns {
+		told = append(told, r.outcome(false))
 	}
 	for _, j := range g.open {
 		if j.holder != nil {
