@@ -2,6 +2,9 @@ package work
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 
 	"parley"
@@ -41,9 +44,9 @@ func (g *group) copyOn(ctx context.Context) (again bool, err error) {
 		return false, nil
 	}
 	if page.Trimmed && after > 0 {
-		g.manager.counts.missed.Add(1)
-		g.manager.Logger.Error("a group has missed messages that its room no longer keeps",
-			"room", g.key.room, "group", g.key.name, "after", after, "next", page.Messages[0].Seq)
+		if err := g.missed(ctx, after, page.Messages[0].Seq); err != nil {
+			return false, err
+		}
 	}
 	record, part := []byte{version}, page.Messages[:0:0]
 	for _, m := range page.Messages {
@@ -59,6 +62,40 @@ func (g *group) copyOn(ctx context.Context) (again bool, err error) {
 	return false, g.write(ctx, g.jobsJournal, record, func(seq uint64) { g.copiedPart(seq, part, len(record)) })
 }
 
+// gap is the body of a message, in the room of dead letters, that tells of messages that a group never had.
+type gap struct {
+	Room   string `json:"room"`
+	Group  string `json:"group"`
+	After  uint64 `json:"after"`
+	Next   uint64 `json:"next"`
+	Reason string `json:"reason"`
+}
+
+// missed says that the room no longer has what stood between two seqs, or may not have it, before it goes
+// on: to who reads the dead letters, in the log and in the counts. It is said once, for its id is the
+// gap's.
+func (g *group) missed(ctx context.Context, after, next uint64) error {
+	data, err := json.Marshal(gap{g.key.room, g.key.name, after, next, "the room's retention has removed messages that the group had not copied"})
+	if err != nil {
+		return err
+	}
+	id := sha256.Sum256(fmt.Appendf(nil, "%s\x00gap\x00%d\x00%d", g.steps, after, next))
+	stored := make(chan error, 1)
+	err = g.manager.Log.Append(ctx, parley.Draft{
+		Room: g.key.room + deadSuffix, ID: hex.EncodeToString(id[:16]), From: parley.Server, Type: parley.JSON, Body: data, Retry: true,
+	}, func(_ parley.Receipt, err error) { stored <- err })
+	if err == nil {
+		err = <-stored
+	}
+	if err != nil {
+		return fmt.Errorf("tell of a gap: %w", err)
+	}
+	g.manager.counts.missed.Add(1)
+	g.manager.Logger.Error("a group has missed messages that its room no longer keeps",
+		"room", g.key.room, "group", g.key.name, "after", after, "next", next)
+	return nil
+}
+
 // copiedPart notes that a part of the room is in the journal. g.mu is held.
 func (g *group) copiedPart(seq uint64, part []*parley.Message, bytes int) {
 	last := g.read
@@ -70,6 +107,7 @@ func (g *group) copiedPart(seq uint64, part []*parley.Message, bytes int) {
 	}
 	g.copying = false
 	g.tail, g.copied = seq, part[len(part)-1].Seq
+	g.gate.copied(g, g.copied, g.copied >= g.goal)
 	g.bulk += bytes
 	g.records++
 	g.manager.counts.copied.Add(uint64(len(part)))

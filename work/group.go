@@ -27,6 +27,7 @@ type group struct {
 	begin       *uint64 // behind which message it begins if it is not there yet
 	jobsJournal string
 	steps       string        // the other journal's name
+	gate        *gate         // of its room
 	kick        chan struct{} // of one: there may be something to do
 	opened      chan struct{} // closed when the journals were read for the first time
 	missing     error         // set before opened is closed: there is no such group
@@ -56,6 +57,7 @@ type books struct {
 	seen    uint64   // seq of the last message that was
 	fresh   []loaded // what comes right behind read, while that is in memory
 	grown   bool     // the room may have messages behind copied
+	goal    uint64   // seq of the room's last message when this life began
 	copying bool
 	bulk    int // bytes written since the last snapshot
 
@@ -111,6 +113,8 @@ func (g *group) life(ctx context.Context) error {
 	defer leave()
 	g.mu.Lock()
 	g.grown = g.grown || last > g.copied
+	g.goal = last
+	g.gate.copied(g, g.copied, g.copied >= g.goal)
 	g.mu.Unlock()
 	if !isClosed(g.opened) {
 		close(g.opened)

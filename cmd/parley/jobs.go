@@ -142,8 +142,8 @@ func eachLetter(ctx context.Context, c *client.Client, room string, do func(seq 
 		for _, m := range page.Messages {
 			after = m.Seq
 			l := new(letter)
-			if json.Unmarshal(m.Body, l) != nil || l.Group == "" || m.From != parley.Server {
-				continue // somebody has said something there
+			if json.Unmarshal(m.Body, l) != nil || l.Group == "" || l.Seq == 0 || m.From != parley.Server {
+				continue // it tells of a gap, or somebody has said something there
 			}
 			if err := do(m.Seq, l); err != nil {
 				return err
