@@ -6,13 +6,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"parley"
 )
 
 // Bounds of one record of the journal of jobs, and of those kept in memory to be loaded.
 const (
-	copyPage  = 256
+	copyMost  = 2048      // messages
 	copyBytes = 512 << 10 // a record that has reached them is full
 	maxFresh  = 2         // records
 )
@@ -27,39 +28,57 @@ type loaded struct {
 // comes meanwhile is in the next.
 func (g *group) copyOn(ctx context.Context) (again bool, err error) {
 	g.mu.Lock()
-	idle := !g.grown || g.copying || g.fault != nil
+	if !g.grown || g.copying || g.fault != nil {
+		g.mu.Unlock()
+		return false, nil
+	}
+	g.grown = false
 	after := g.copied
-	if !idle {
-		g.grown = false
-	}
+	list, here := g.inbox.behind(after)
+	list = list[:min(len(list), copyMost+1)]
+	list = slices.Clone(list) // the inbox is let go of
 	g.mu.Unlock()
-	if idle {
-		return false, nil
-	}
-	page, err := g.manager.Rooms.PageAfter(ctx, g.key.room, after, copyPage)
-	if err != nil {
-		return false, fmt.Errorf("read the room: %w", err)
-	}
-	if len(page.Messages) == 0 {
-		return false, nil
-	}
-	if page.Trimmed && after > 0 {
-		if err := g.missed(ctx, after, page.Messages[0].Seq); err != nil {
+	more := false
+	if !here {
+		page, err := g.readOn(ctx, after)
+		if err != nil {
 			return false, err
 		}
+		list, more = page.Messages, page.More
 	}
-	record, part := []byte{version}, page.Messages[:0:0]
-	for _, m := range page.Messages {
-		record, part = appendMessage(record, m), append(part, m)
-		if len(record) >= copyBytes {
-			break
-		}
+	record, part := fill(list)
+	if len(part) == 0 {
+		return false, nil
 	}
 	g.mu.Lock()
 	g.copying = true
-	g.grown = g.grown || page.More || len(part) < len(page.Messages)
+	g.grown = g.grown || more || len(part) < len(list)
 	g.mu.Unlock()
 	return false, g.write(ctx, g.jobsJournal, record, func(seq uint64) { g.copiedPart(seq, part, len(record)) })
+}
+
+// fill makes a record of as many messages as it has room for.
+func fill(list []*parley.Message) (record []byte, part []*parley.Message) {
+	record = []byte{version}
+	for _, m := range list {
+		if len(part) == copyMost || len(record) >= copyBytes {
+			break
+		}
+		record, part = appendMessage(record, m), append(part, m)
+	}
+	return record, part
+}
+
+// readOn reads messages of the room that are not in memory.
+func (g *group) readOn(ctx context.Context, after uint64) (parley.Page, error) {
+	page, err := g.manager.Rooms.PageAfter(ctx, g.key.room, after, parley.MaxPage)
+	if err != nil {
+		return page, fmt.Errorf("read the room: %w", err)
+	}
+	if page.Trimmed && after > 0 && len(page.Messages) > 0 {
+		err = g.missed(ctx, after, page.Messages[0].Seq)
+	}
+	return page, err
 }
 
 // gap is the body of a message, in the room of dead letters, that tells of messages that a group never had.
@@ -107,6 +126,7 @@ func (g *group) copiedPart(seq uint64, part []*parley.Message, bytes int) {
 	}
 	g.copying = false
 	g.tail, g.copied = seq, part[len(part)-1].Seq
+	g.inbox.behind(g.copied)
 	g.gate.copied(g, g.copied, g.copied >= g.goal)
 	g.bulk += bytes
 	g.records++

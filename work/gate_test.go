@@ -69,9 +69,8 @@ func TestABurstBeyondRetentionMissesNoGroup(t *testing.T) {
 	}
 }
 
-// Where a group cannot copy, messages wait, but not for ever: then they are stored, and what the group
-// misses is said.
-func TestAGroupThatCannotCopyIsToldOfItsGap(t *testing.T) {
+// Where a group cannot copy, messages wait, but not for ever. What is in memory the group still gets.
+func TestAGroupThatCannotCopyHoldsItsRoomUpForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, logtest.Options{RetainMessages: 4})
 		b.say("r", 1)
@@ -91,20 +90,8 @@ func TestAGroupThatCannotCopyIsToldOfItsGap(t *testing.T) {
 		stuck.on.Store(false)
 		close(stuck.stuck)
 		w := b.take("r", "g", 20)
-		b.must(b.done(w.want("0")))
-		b.must(b.done(w.next())) // what was read before it was stuck
-		for w.next().Seq != uint64(b.ids) {
-			continue
-		}
-		dead := b.messages("r.dead")
-		if len(dead) != 1 || !strings.Contains(string(dead[0].Body), `"group":"g"`) || !strings.Contains(string(dead[0].Body), `"next":`) {
-			t.Fatalf("the gap is told in %d letters", len(dead))
-		}
-		if _, err := b.putBack("r", dead[0].Seq); parley.AsError(err).Code != parley.NotFound {
-			t.Errorf("a gap is put back: %v", err)
-		}
-		if m := b.work.Stats().Missed; m != 1 {
-			t.Errorf("%d gaps", m)
+		for i := range 11 {
+			b.must(b.done(w.want(fmt.Sprint(i))))
 		}
 		began = time.Now()
 		b.say("r", 10)
@@ -114,6 +101,36 @@ func TestAGroupThatCannotCopyIsToldOfItsGap(t *testing.T) {
 		w.Leave()
 		b.stop()
 	})
+}
+
+// What the room has removed while the books were closed is told of, once, and that is nothing to put back.
+func TestAGroupIsToldOfItsGap(t *testing.T) {
+	b := newBench(t, logtest.Options{RetainMessages: 4})
+	b.say("r", 1)
+	w := b.take("r", "g", 1)
+	b.must(b.done(w.want("0")))
+	b.stop()
+	for i := range 10 { // past the gate
+		stored := make(chan error, 1)
+		b.must(b.log.Append(context.Background(), parley.Draft{Room: "r", ID: fmt.Sprint(i), From: "ada", Body: fmt.Append(nil, i+1)},
+			func(_ parley.Receipt, err error) { stored <- err }))
+		b.must(<-stored)
+	}
+	b.start()
+	w = b.take("r", "g", 20)
+	for _, body := range []string{"7", "8", "9", "10"} {
+		b.must(b.done(w.want(body)))
+	}
+	b.restart()
+	b.say("r", 1)
+	b.take("r", "g", 1).next()
+	dead := b.messages("r.dead")
+	if len(dead) != 1 || !strings.Contains(string(dead[0].Body), `"room":"r","group":"g","after":`) {
+		t.Fatalf("the gap is told in %d letters", len(dead))
+	}
+	if _, err := b.putBack("r", dead[0].Seq); parley.AsError(err).Code != parley.NotFound {
+		t.Errorf("a gap is put back: %v", err)
+	}
 }
 
 // stuckJournals are journals whose writes of jobs wait, for as long as they are stuck.

@@ -52,6 +52,7 @@ type books struct {
 
 	// The journal of jobs.
 	copied  uint64   // seq of the last message that is in it
+	inbox   inbox    // what comes behind it, as far as it is in memory
 	tail    uint64   // its last record
 	read    uint64   // the last one that was loaded
 	seen    uint64   // seq of the last message that was
@@ -114,6 +115,7 @@ func (g *group) life(ctx context.Context) error {
 	g.mu.Lock()
 	g.grown = g.grown || last > g.copied
 	g.goal = last
+	g.inbox.begin(last)
 	g.gate.copied(g, g.copied, g.copied >= g.goal)
 	g.mu.Unlock()
 	if !isClosed(g.opened) {
@@ -140,7 +142,7 @@ func (g *group) life(ctx context.Context) error {
 func (g *group) work(ctx context.Context) (next time.Duration, err error) {
 	for again := true; again; {
 		again = false
-		for _, step := range []func(context.Context) (bool, error){g.copyOn, g.takeBack, g.load, g.hand, g.bury, g.flush, g.trim} {
+		for _, step := range []func(context.Context) (bool, error){g.load, g.hand, g.copyOn, g.takeBack, g.bury, g.flush, g.trim} {
 			more, err := step(ctx)
 			if err != nil {
 				return 0, err
@@ -192,9 +194,10 @@ var (
 )
 
 // roomGrew is called by the room's tail.
-func (g *group) roomGrew() {
+func (g *group) roomGrew(batch []*parley.Message) {
 	g.mu.Lock()
 	g.grown = true
+	g.inbox.add(batch)
 	g.mu.Unlock()
 	g.wake()
 }

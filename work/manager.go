@@ -16,9 +16,9 @@ import (
 
 // Rooms is what the books need of the active rooms.
 type Rooms interface {
-	// Attend keeps a room active and has grew called after each time it has grown, until leave.
-	// grew must not block.
-	Attend(ctx context.Context, room string, grew func()) (last uint64, leave func(), err error)
+	// Attend keeps a room active and has grew called with what comes behind last, in order, none left
+	// out, until leave. grew must not block, and may keep the messages but not the slice.
+	Attend(ctx context.Context, room string, grew func([]*parley.Message)) (last uint64, leave func(), err error)
 	// PageAfter gives up to limit messages with seq > after, oldest first.
 	PageAfter(ctx context.Context, room string, after uint64, limit int) (parley.Page, error)
 }

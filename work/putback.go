@@ -119,7 +119,7 @@ func (g *group) takeBack(ctx context.Context) (again bool, err error) {
 			refused = append(refused, func() { r.told(parley.Receipt{}, err) })
 		case before:
 			g.step(g.pending, r.outcome(true))
-		case taken[seq] || len(part) == copyPage || len(record) >= copyBytes, j != nil && j.state == settling:
+		case taken[seq] || len(part) == copyMost || len(record) >= copyBytes, j != nil && j.state == settling:
 			kept = append(kept, r) // the next time, or when its burial is over
 		case j != nil || g.unread(seq):
 			// It is not finished: a crash came between its letter and the step. The letter is dealt with.
