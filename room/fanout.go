@@ -22,7 +22,7 @@ func (r *Room) deliver(batch []*parley.Message) {
 		r.hub.flushers.add(s)
 	}
 	for _, grew := range attendants {
-		(*grew)()
+		(*grew)(batch)
 	}
 }
 

@@ -231,9 +231,10 @@ func (h *Hub) Watch(ctx context.Context, room string) (*Watch, error) {
 // Close ends the watch. It may be called more than once.
 func (w *Watch) Close() { w.once.Do(func() { w.room.hub.release(w.room) }) }
 
-// Attend keeps a room active and has grew called after each time it has grown, until leave, which
-// waits for no call under way. grew must not block. last is the room's newest message.
-func (h *Hub) Attend(ctx context.Context, room string, grew func()) (last uint64, leave func(), err error) {
+// Attend keeps a room active and has grew called with each batch of messages behind last, the room's newest
+// now, in order, none left out, until leave, which waits for no call under way. grew must not block. It
+// may keep the messages but not the slice.
+func (h *Hub) Attend(ctx context.Context, room string, grew func([]*parley.Message)) (last uint64, leave func(), err error) {
 	r, err := h.acquire(ctx, room)
 	if err != nil {
 		return 0, nil, err
@@ -243,7 +244,7 @@ func (h *Hub) Attend(ctx context.Context, room string, grew func()) (last uint64
 	r.attendants = append(r.attendants[:len(r.attendants):len(r.attendants)], &grew)
 	return r.ring.last, sync.OnceFunc(func() {
 		r.mu.Lock()
-		rest := make([]*func(), 0, len(r.attendants))
+		rest := make([]*func([]*parley.Message), 0, len(r.attendants))
 		for _, other := range r.attendants {
 			if other != &grew {
 				rest = append(rest, other)

@@ -92,10 +92,10 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	})
 	stopHub := running(func(ctx context.Context) { _ = hub.Run(ctx) })
 	defer stopHub()
-	books := work.New(work.Config{Log: log, Journals: log, Rooms: hub, Logger: logger})
+	books := work.New(work.Config{Log: log, Journals: log, Rooms: hub, RetainMessages: c.Retain.Messages, Logger: logger})
 	stopBooks := running(func(ctx context.Context) { _ = books.Run(ctx) })
 	defer stopBooks()
-	sender := hooks.New(hooks.Config{Log: log, Journals: log, Work: books, Tail: log, Rooms: hub, Logger: logger})
+	sender := hooks.New(hooks.Config{Log: books.Gate(), Journals: log, Work: books, Tail: log, Rooms: hub, Logger: logger})
 	stopSender := running(func(ctx context.Context) { _ = sender.Run(ctx) })
 	defer stopSender()
 	receiver := new(hooks.Receiver)
@@ -107,7 +107,7 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	}
 	stopCounting := running(func(ctx context.Context) { _ = limits.Run(ctx, hub.Names) })
 	defer stopCounting()
-	sessions := &session.Server{Log: log, Hub: hub, Work: books, Desk: desk(log, logger), Quota: limits, Logger: logger, Auth: authority, Audit: o.Audit}
+	sessions := &session.Server{Log: books.Gate(), Hub: hub, Work: books, Desk: desk(log, logger), Quota: limits, Logger: logger, Auth: authority, Audit: o.Audit}
 	stopAsking := running(func(ctx context.Context) {
 		if err := sessions.Desk.Run(ctx); err != nil {
 			logger.Error("questions stay at this node", "error", err)

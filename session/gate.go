@@ -32,6 +32,7 @@ var rights = map[wire.Kind]func(op *wire.Op) auth.Right{
 	wire.Stop:      none,
 	wire.Done:      finishing,
 	wire.Retry:     takes(auth.Work),
+	wire.Release:   takes(auth.Work),
 	wire.Fail:      takes(auth.Work),
 	wire.Busy:      takes(auth.Work),
 	wire.Ask:       takes(auth.Ask),

@@ -24,7 +24,7 @@ func TestProtocolPage(t *testing.T) {
 	ops := map[wire.Kind]bool{
 		wire.Hello: false, wire.Join: false, wire.Leave: false, wire.Send: false, wire.History: false,
 		wire.Members: false, wire.ListRooms: false, wire.Ping: false, wire.Signal: false,
-		wire.Take: false, wire.Stop: false, wire.Done: false, wire.Retry: false, wire.Fail: false, wire.Busy: false,
+		wire.Take: false, wire.Stop: false, wire.Done: false, wire.Retry: false, wire.Release: false, wire.Fail: false, wire.Busy: false,
 		wire.Ask: false, wire.Serve: false, wire.Answer: false,
 	}
 	frames := map[string]bool{

@@ -75,7 +75,7 @@ func TestPrefetchBoundsWhatAWorkerHolds(t *testing.T) {
 		w.none()
 		b.must(b.done(first))
 		w.want("2")
-		w.Change(3, 3, time.Minute)
+		w.Change(work.Taking{Prefetch: 3, Tries: 3, Deadline: time.Minute})
 		w.want("3")
 		synctest.Wait()
 		w.none()
@@ -204,7 +204,7 @@ func TestAJobThatFailsIsADeadLetter(t *testing.T) {
 			Tries                               int
 			Body                                json.RawMessage
 		}
-		if err := json.Unmarshal(m.Body, &letter); err != nil || m.Type != parley.JSON || m.From != work.From {
+		if err := json.Unmarshal(m.Body, &letter); err != nil || m.Type != parley.JSON || m.From != parley.Server {
 			t.Fatalf("%s: %v", m.Body, err)
 		}
 		if letter.Room != "r" || letter.Group != "g" || letter.Seq != j.Seq || letter.Tries != 1 ||

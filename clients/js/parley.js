@@ -1377,7 +1377,6 @@ class Duty {
 class Work extends Duty {
   #core;
   #handler;
-  #tries;
   /** @type {Set<AbortController>} of the jobs being handled */
   #begun = new Set();
 
@@ -1390,21 +1389,20 @@ class Work extends Duty {
    */
   constructor(core, room, group, handler, { parallel = 1, prefetch = parallel, tries = 5, deadline, after, last, since: from }) {
     const take = {
-      op: 'take', room, group, prefetch, tries, deadline: duration(deadline), after, last,
+      op: 'take', room, group, prefetch, parallel: parallel < prefetch ? parallel : undefined, tries,
+      deadline: duration(deadline), after, last,
       since: from instanceof Date ? from.toISOString() : from,
     };
     super(core, take, { op: 'stop', room, group }, parallel);
     this.#core = core;
     this.#handler = handler;
-    this.#tries = tries;
   }
 
   abort() { for (const one of this.#begun) one.abort(new ParleyError('closed', 'the work has ended')); }
 
-  /** A job that is given back has had a try: the last one is for the handler. @param {Frame} frame @param {Link} link */
-  decline({ room, job, tries }, link) {
-    if (tries >= this.#tries) return false;
-    link.ask({ op: 'retry', room, job, delay: '0s' }, () => {});
+  /** Who has not begun a job has not tried it. @param {Frame} frame @param {Link} link */
+  decline({ room, job }, link) {
+    link.ask({ op: 'release', room, job }, () => {});
     return true;
   }
 
