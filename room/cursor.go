@@ -205,12 +205,12 @@ func (o *Outlet) catchUpMany(ctx context.Context, m *Member) error {
 	o.hub.stats.lagReads.Add(1)
 
 	o.mu.Lock()
-	if o.off() || m.gone || !m.lagging {
+	if !o.flushReplies() || m.gone || !m.lagging { // answers that were made meanwhile go first
 		o.mu.Unlock()
 		return nil
 	}
 	m.writeMany(o, page)
-	m.many.settle()
+	m.arriveMany(o)
 	m.rejoinMany()
 	o.yield(m)
 	still := m.lagging && !o.full && !page.More && after.Covers(page.Next)
@@ -256,7 +256,7 @@ func (m *Member) writeMany(o *Outlet, page parley.ManyPage) {
 		span.buf = enc.Message(span.buf, e)
 		put(mark{seq: e.Seq, session: e.Session, part: uint16(part)})
 	}
-	if len(span.marks) > 0 && c.cursor() != nil {
+	if c.cursor() != nil && !c.pos.Covers(page.Next) {
 		span.buf = enc.Cursor(span.buf, m.room.name, page.Next)
 		put(mark{})
 	}
@@ -282,6 +282,17 @@ func (c *cursor) place(e *parley.Message, part int) (front uint64, shown bool) {
 		front = p.rest[part]
 	}
 	return max(front, c.pos[part]), e.Seq > front && (p.may == nil || p.may(e, part))
+}
+
+// arriveMany ends the past where all of it was shown. Who began at places of its own is told where it is now:
+// it has had no cursor until here, and the next one may be long in coming.
+func (m *Member) arriveMany(o *Outlet) {
+	c := m.many
+	placed := c.cursor() == nil
+	if c.settle(); placed && c.past == nil {
+		o.replies = wire.OfMany(o.enc).Cursor(o.replies, m.room.name, c.pos)
+		o.flushReplies()
+	}
 }
 
 // rejoinMany is rejoin for a member of a pattern: it gets from the ring what it has not read from the log.
