@@ -172,22 +172,32 @@ func behind(at parley.Position, marks []mark) parley.Position {
 }
 
 // unseen finds the next run of messages that the member has not got, and that its session, where that
-// matters, did not send itself. A cursor frame is left out as long as the member may be ahead of it.
+// matters, did not send itself. It ends in front of a cursor frame that the member is ahead of.
 func (c *cursor) unseen(marks []mark, i int, sent bool, own parley.SessionID) (int, int) {
 	if c.skip == nil && !sent {
 		return i, len(marks)
 	}
 	seen := func(mk *mark) bool {
-		return sent && mk.session == own || c.skip != nil && (mk.seq == 0 || mk.seq <= c.skip[mk.part])
+		return sent && mk.session == own || c.skip != nil && mk.seq != 0 && mk.seq <= c.skip[mk.part]
 	}
 	for i < len(marks) && seen(&marks[i]) {
 		i++
 	}
 	end := i
-	for end < len(marks) && !seen(&marks[end]) {
+	for end < len(marks) && !seen(&marks[end]) && !c.outruns(&marks[end]) {
 		end++
 	}
 	return i, end
+}
+
+// outruns says whether what is marked is a cursor frame that the member may be ahead of.
+func (c *cursor) outruns(mk *mark) bool { return c.skip != nil && mk.seq == 0 }
+
+// tellOwn has the client told where it is, in place of a cursor frame at i that it may be ahead of.
+func (m *Member) tellOwn(o *Outlet, span *span, i int) {
+	at := later(behind(span.at, span.marks[:i]), m.many.skip)
+	o.replies = wire.OfMany(o.enc).Cursor(o.replies, m.room.name, at)
+	o.flushReplies()
 }
 
 // stillPause is how long a reader waits where the log has not come as far as it was told of.

@@ -3,6 +3,7 @@ package room_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -147,4 +148,44 @@ func TestAnswersDoNotWaitForPages(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Who has got more of one part of the log than the ring is told of still learns where it is in the others.
+func TestCursorsOfWhoIsAheadInAPart(t *testing.T) {
+	log := logtest.New(logtest.Options{})
+	f := newFixture(t, log, room.Config{})
+	front, other := "a.0", "a.1"
+	for n := 2; log.Part(front) == log.Part(other); n++ {
+		other = fmt.Sprintf("a.%d", n)
+	}
+	last := f.send(other, 1, "first")
+	at := slices.Clone(positionOf(t, log))
+	ahead := last + 1000
+	at[log.Part(front)] = ahead
+	s := newSocket(t, unlimited)
+	f.joinMany(f.jsonOutlet(s, 2), "a.*", wire.Start{Cursor: at}, true, showing(t, "a.*"))
+	const count = 300
+	for range count {
+		f.send(other, 1, "x")
+	}
+	got := newFollower(t, wire.Start{})
+	s.await(func(got string) bool { return strings.Count(got, `{"op":"message"`) == count })
+	got.take(s.whole())
+	if n := strings.Count(string(s.whole()), `{"op":"cursor"`); n < count/64 {
+		t.Errorf("%d cursors came with %d messages", n, count)
+	}
+	if got.cursor[log.Part(front)] != ahead || got.cursor[log.Part(other)] <= last {
+		t.Errorf("the cursor is at %v, joined at %v", got.cursor, at)
+	}
+}
+
+// positionOf gives the position of the log's end.
+func positionOf(t *testing.T, log parley.Log) parley.Position {
+	t.Helper()
+	at, stop, err := log.FollowMany(t.Context(), func(string) bool { return false }, func(int, uint64, []*parley.Message) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	return at
 }
