@@ -247,7 +247,7 @@ func (m *Member) writeMany(o *Outlet, page parley.ManyPage) {
 		mk.end = uint32(len(span.buf))
 		span.marks = append(span.marks, mk)
 	}
-	gaps := 0
+	gaps, gone := 0, c.passed(page.Messages, o.hub.log.Part)
 	for _, e := range page.Messages {
 		part := o.hub.log.Part(e.Room)
 		front, shown := c.place(e, part)
@@ -258,8 +258,10 @@ func (m *Member) writeMany(o *Outlet, page parley.ManyPage) {
 		if !shown {
 			continue
 		}
-		if trimmed >= 0 {
-			span.buf = enc.Gap(span.buf, e.Room, front, e.Seq)
+		place, passed := gone[e.Room]
+		if trimmed >= 0 || passed {
+			delete(gone, e.Room)
+			span.buf = enc.Gap(span.buf, e.Room, max(front, place), e.Seq)
 			put(mark{})
 			gaps++
 		}
@@ -292,6 +294,29 @@ func (c *cursor) place(e *parley.Message, part int) (front uint64, shown bool) {
 		front = p.rest[part]
 	}
 	return max(front, c.pos[part]), e.Seq > front && (p.may == nil || p.may(e, part))
+}
+
+// passed gives the places that the member named and of which a page that it reads from the start of a partition has
+// nothing: a message there is gone, and those behind it may be. What lies in front of the start the log cannot say.
+func (c *cursor) passed(page []*parley.Message, part func(room string) int) map[string]uint64 {
+	if c.past == nil || c.past.places == nil {
+		return nil
+	}
+	var gone map[string]uint64
+	met := make(map[string]bool)
+	for _, e := range page {
+		place := c.past.places[e.Room]
+		if met[e.Room] || c.pos[part(e.Room)] > 0 {
+			continue
+		}
+		if met[e.Room] = true; 0 < place && place < e.Seq {
+			if gone == nil {
+				gone = make(map[string]uint64)
+			}
+			gone[e.Room] = place
+		}
+	}
+	return gone
 }
 
 // arriveMany ends the past where all of it was shown. Who began at places of its own is told where it is now:

@@ -150,6 +150,32 @@ func TestAnswersDoNotWaitForPages(t *testing.T) {
 	}
 }
 
+// A place that retention has passed is told of, also where another room's place has all be read from the start.
+func TestAGapBehindAPlace(t *testing.T) {
+	for _, start := range []wire.Start{
+		{Places: map[string]uint64{"a.1": 2}, Rest: true},
+		{Places: map[string]uint64{"a.1": 2, "a.2": 0}},
+		{Places: map[string]uint64{"a.1": 2}},
+	} {
+		log := logtest.New(logtest.Options{RetainMessages: 3})
+		f := newFixture(t, log, room.Config{RetainMessages: 3})
+		f.send("a.2", 1, "1", "2")
+		next := f.send("a.1", 1, "1", "2", "3", "4", "5", "6") - 2
+		s := newSocket(t, unlimited)
+		f.joinMany(f.jsonOutlet(s, 2), "a.*", start, true, showing(t, "a.*"))
+		s.await(func(got string) bool { return strings.Contains(got, fmt.Sprintf(`"seq":%d`, next+2)) })
+		got := newFollower(t, wire.Start{})
+		got.take(s.whole())
+		if diff := cmp.Diff(map[string]int{"a.1": 1}, got.gaps); diff != "" {
+			t.Errorf("%+v: gaps (-want +got):\n%s", start, diff)
+		}
+		gap := fmt.Sprintf(`{"op":"gap","room":"a.1","after":2,"next":%d}`+"\n"+`{"op":"message","room":"a.1","seq":%[1]d,`, next)
+		if !strings.Contains(string(s.whole()), gap) {
+			t.Errorf("%+v: no gap in front of the message:\n%s", start, s.whole())
+		}
+	}
+}
+
 // Who has got more of one part of the log than the ring is told of still learns where it is in the others.
 func TestCursorsOfWhoIsAheadInAPart(t *testing.T) {
 	log := logtest.New(logtest.Options{})
