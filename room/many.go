@@ -169,6 +169,24 @@ func (r *Room) moved() bool {
 	return false
 }
 
+// endVacant ends patterns' rooms at once when nobody is in them: what they hold is of no use to who comes next, and a
+// client that tries one pattern after another would leave the log a tail to serve for each.
+func (h *Hub) endVacant() {
+	var ended []*Room
+	h.mu.Lock()
+	for _, r := range h.vacant {
+		if r.users == 0 && !r.ending && isClosed(r.ready) && r.err == nil { // else the next sweep finds it
+			r.ending = true
+			ended = append(ended, r)
+		}
+	}
+	h.vacant = nil
+	h.mu.Unlock()
+	for _, r := range ended {
+		h.end(r)
+	}
+}
+
 // joinMany is Join for a pattern.
 func (h *Hub) joinMany(ctx context.Context, o *Outlet, j Joining) (*Member, error) {
 	r, err := h.acquireAs(ctx, j.Many.Key, j.Room, j.Many)
