@@ -74,8 +74,11 @@ type Hub struct {
 	ctx    context.Context // ends with Run
 	cancel context.CancelFunc
 
-	mu    sync.Mutex
-	rooms map[string]*Room
+	vacated chan struct{} // of one: there are vacant rooms
+
+	mu     sync.Mutex
+	rooms  map[string]*Room
+	vacant []*Room // patterns' rooms that their last member has left
 }
 
 // NewHub makes a hub over a log. Run must be called for anything to be written.
@@ -85,6 +88,7 @@ func NewHub(log parley.Log, config Config) *Hub {
 		log: log, config: config, logger: config.Logger,
 		flushers: newFlushers(),
 		reads:    make(chan struct{}, maxReads),
+		vacated:  make(chan struct{}, 1),
 		rooms:    make(map[string]*Room),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
@@ -122,6 +126,8 @@ func (h *Hub) Run(ctx context.Context) error {
 			return nil
 		case now := <-tick.C:
 			h.sweep(now)
+		case <-h.vacated:
+			h.endVacant()
 		}
 	}
 }
@@ -400,8 +406,17 @@ func (p *opening) open(last uint64) {
 func (h *Hub) release(r *Room) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if r.users--; r.users == 0 {
-		r.idle = time.Now()
+	if r.users--; r.users > 0 {
+		return
+	}
+	r.idle = time.Now()
+	if r.many == nil {
+		return
+	}
+	h.vacant = append(h.vacant, r)
+	select {
+	case h.vacated <- struct{}{}:
+	default: // it will look anyway
 	}
 }
 

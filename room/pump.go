@@ -99,7 +99,7 @@ func (o *Outlet) catchUp(ctx context.Context, m *Member) error {
 
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.off() || m.gone || !m.lagging {
+	if !o.flushReplies() || m.gone || !m.lagging { // answers that were made meanwhile go first
 		return nil
 	}
 	if page.Trimmed && !m.exact && m.gap == 0 {

@@ -150,6 +150,24 @@ func TestAWorkerThatIsTooLateLosesItsJob(t *testing.T) {
 	})
 }
 
+// What a worker says that was too late does not count against what the next one has said, though nobody holds the
+// job by then.
+func TestOnlyTheLastHolderSettlesAJobThatWaits(t *testing.T) {
+	b := newBench(t, logtest.Options{})
+	defer b.stop()
+	b.say("r", 1)
+	gone := b.take("r", "g", 1)
+	late := gone.next()
+	gone.Leave()
+	last := b.take("r", "g", 1).next()
+	b.must(b.retry(last, time.Hour, "not now"))
+	b.refused(parley.Conflict, b.fail(late, "too late"))
+	b.refused(parley.Conflict, b.retry(late, 0, "too late"))
+	b.refused(parley.Conflict, b.done(late))
+	b.must(b.done(last))
+	b.refused(parley.NotFound, b.done(last))
+}
+
 func TestRetryWaitsForItsDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, logtest.Options{})

@@ -176,8 +176,9 @@ func (m *Manager) find(ctx context.Context, room, name string) (g *group, seq, n
 	return g, seq, nonce, err
 }
 
-// allowed finds a job that may be settled under this name: it is held under it, or by nobody. A
-// job that is not in view, as soon after a restart, is nil. g.mu is held, as in all below.
+// allowed finds a job that may be settled under this name: it is held under it, or by nobody and was
+// last, as far as is known: a restart forgets. A job that is not in view, as soon after one, is nil. g.mu
+// is held, as in all below.
 func (g *group) allowed(seq, nonce uint64) (*job, error) {
 	if g.fault != nil {
 		return nil, errReloading
@@ -191,7 +192,7 @@ func (g *group) allowed(seq, nonce uint64) (*job, error) {
 		return nil, nil
 	case j == nil || j.state == settling:
 		return nil, errNoJob
-	case j.state == held && j.nonce != nonce:
+	case j.nonce != 0 && j.nonce != nonce:
 		return nil, parley.Errorf(parley.Conflict, "the job is another worker's by now")
 	}
 	return j, nil
