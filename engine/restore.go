@@ -199,10 +199,8 @@ func (b *backupReader) intoURL(ctx context.Context, c *Config, replace bool) err
 		return err
 	}
 	streams := b.info.Streams
-	for _, s := range streams {
-		if err := st.vacant(ctx, s.Name); err != nil {
-			return err
-		}
+	if err := st.allVacant(ctx, streams, c); err != nil {
+		return err
 	}
 	err = b.streams(ctx, st, c)
 	if err == nil {
@@ -216,6 +214,22 @@ func (b *backupReader) intoURL(ctx context.Context, c *Config, replace bool) err
 		}
 	}
 	return fmt.Errorf("engine: restore: %w", err)
+}
+
+// allVacant says with an error that an external cluster has messages, or does not say in time whether it has.
+func (s *store) allVacant(ctx context.Context, streams []BackupStream, c *Config) error {
+	ctx, cancel := context.WithTimeout(ctx, chunkWithin)
+	defer cancel()
+	return patiently(ctx, c.Logger, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, tryWithin)
+		defer cancel()
+		for _, is := range streams {
+			if err := s.vacant(ctx, is.Name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // into puts all streams into a store.
