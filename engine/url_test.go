@@ -167,7 +167,7 @@ func TestConformanceOnAnExternalCluster(t *testing.T) {
 			}
 		})
 		first++
-		return logtest.Harness{Log: anywhere{cl, first}, Tick: tick, Hold: disk.hold, Fail: func(err error) {
+		return logtest.Harness{Log: newAnywhere(cl, first), Tick: tick, Hold: disk.hold, Fail: func(err error) {
 			disk.fail(err)
 			for _, e := range cl.nodes {
 				for e.Ready() == nil {
