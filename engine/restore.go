@@ -204,6 +204,9 @@ func (b *backupReader) intoURL(ctx context.Context, c *Config, replace bool) err
 	}
 	err = b.streams(ctx, st, c)
 	if err == nil {
+		err = st.knowIDs(ctx, streams, c)
+	}
+	if err == nil {
 		return nil
 	}
 	cleaning, cancel := context.WithTimeout(context.WithoutCancel(ctx), chunkWithin)
@@ -230,6 +233,23 @@ func (s *store) allVacant(ctx context.Context, streams []BackupStream, c *Config
 		}
 		return nil
 	})
+}
+
+// knowIDs has streams led by a server that knows the ids in them: the one that has put them in does not until
+// it has opened them anew, and those that got them from it do.
+func (s *store) knowIDs(ctx context.Context, streams []BackupStream, c *Config) error {
+	for _, is := range streams {
+		err := patiently(ctx, c.Logger, func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, tryWithin)
+			defer cancel()
+			var done struct{}
+			return s.ask(ctx, tryWithin, handOverAt+is.Name, struct{}{}, &done)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // into puts all streams into a store.
