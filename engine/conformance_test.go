@@ -20,6 +20,9 @@ func TestMain(m *testing.M) {
 	if config := os.Getenv(nodeConfig); config != "" {
 		node(config)
 	}
+	if config := os.Getenv(natsConfig); config != "" {
+		natsServer(config)
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -65,9 +65,16 @@ func startNode(t testing.TB, c engine.Config) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startChild(t, nodeConfig+"="+string(config))
+}
+
+// startChild runs the test binary as what a variable makes of it, with its stdin open.
+func startChild(t testing.TB, variable string) *process {
+	t.Helper()
 	p := &process{t: t, cmd: exec.Command(os.Args[0], "-test.run=^$"), ready: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), nodeConfig+"="+string(config))
+	p.cmd.Env = append(os.Environ(), variable)
 	p.cmd.Stderr = t.Output()
+	var err error
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}

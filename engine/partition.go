@@ -27,9 +27,6 @@ type partition struct {
 	tailed atomic.Uint64
 	missed atomic.Bool
 
-	// reached is the seq up to which this node's replica is known to hold everything.
-	reached atomic.Uint64
-
 	// told is the seq up to which receipts may have been given. It follows the watermark.
 	told atomic.Uint64
 
@@ -39,6 +36,10 @@ type partition struct {
 	lastAck time.Time
 	live    []liveCopy // ascending
 	skip    uint64     // the safety check vouches for all up to here
+
+	// reached is the seq up to which whoever is asked is known to hold everything, and when that was seen.
+	reached   uint64
+	reachedAt time.Time
 
 	// Owned by the releaser.
 	await     []awaited // settled, but the live copy has not come: still in flight

@@ -199,12 +199,13 @@ func (b *backupReader) intoURL(ctx context.Context, c *Config, replace bool) err
 		return err
 	}
 	streams := b.info.Streams
-	for _, s := range streams {
-		if err := st.vacant(ctx, s.Name); err != nil {
-			return err
-		}
+	if err := st.allVacant(ctx, streams, c); err != nil {
+		return err
 	}
 	err = b.streams(ctx, st, c)
+	if err == nil {
+		err = st.knowIDs(ctx, streams, c)
+	}
 	if err == nil {
 		return nil
 	}
@@ -216,6 +217,39 @@ func (b *backupReader) intoURL(ctx context.Context, c *Config, replace bool) err
 		}
 	}
 	return fmt.Errorf("engine: restore: %w", err)
+}
+
+// allVacant says with an error that an external cluster has messages, or does not say in time whether it has.
+func (s *store) allVacant(ctx context.Context, streams []BackupStream, c *Config) error {
+	ctx, cancel := context.WithTimeout(ctx, chunkWithin)
+	defer cancel()
+	return patiently(ctx, c.Logger, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, tryWithin)
+		defer cancel()
+		for _, is := range streams {
+			if err := s.vacant(ctx, is.Name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// knowIDs has streams led by a server that knows the ids in them: the one that has put them in does not until
+// it has opened them anew, and those that got them from it do.
+func (s *store) knowIDs(ctx context.Context, streams []BackupStream, c *Config) error {
+	for _, is := range streams {
+		err := patiently(ctx, c.Logger, func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, tryWithin)
+			defer cancel()
+			var done struct{}
+			return s.ask(ctx, tryWithin, handOverAt+is.Name, struct{}{}, &done)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // into puts all streams into a store.
