@@ -11,6 +11,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"parley/internal/certtest"
 	"parley/internal/oidctest"
 )
 
@@ -135,5 +136,73 @@ auth:
 	}
 	if log := s.process.stderr.String(); strings.Contains(log, strings.TrimPrefix(cookie, "parley=")) || strings.Contains(log, back.Query().Get("code")) {
 		t.Error("the log tells a secret")
+	}
+}
+
+// Who has signed in at one node of a cluster is in at all, and a sign-in begun at one can end at another.
+// The nodes speak TLS to each other.
+func TestSignInsCountAtEveryNode(t *testing.T) {
+	t.Parallel()
+	p := oidctest.New(t)
+	p.Claim("groups", []string{"ops"})
+	dir := t.TempDir()
+	cert, key, ca := certtest.New(t).Write(dir)
+	files := map[string]string{
+		"cluster.secret": "known to the three nodes alone\n", "oidc.secret": oidctest.ClientSecret + "\n",
+		"parley.yml": `
+auth:
+  oidc:
+    issuer: ` + p.URL + `
+    client_id: ` + oidctest.ClientID + `
+    client_secret_file: oidc.secret
+    redirect_url: https://chat.example/login/callback
+    groups: {ops: [{rooms: "ops.*", may: [join, send]}]}
+`,
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	nodes, _ := planNodes(t, "--config", filepath.Join(dir, "parley.yml"), "--cluster-secret-file", filepath.Join(dir, "cluster.secret"),
+		"--cluster-tls-cert", cert, "--cluster-tls-key", key, "--cluster-tls-ca", ca)
+	startAll(t, nodes...)
+	browser := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	ask := func(s *server, method, path, cookie string) *http.Response {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), method, "http://"+s.webAddress()+path, strings.NewReader("hello"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Cookie", cookie)
+		answer, err := browser.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		return answer
+	}
+	begun := ask(nodes[0], "GET", "/login", "")
+	back := p.Visit(t, begun.Header.Get("Location"))
+	signed := ask(nodes[1], "GET", back.RequestURI(), strings.Split(begun.Header.Get("Set-Cookie"), ";")[0])
+	cookie := ""
+	for _, c := range signed.Cookies() {
+		if c.Name == "parley" {
+			cookie = "parley=" + c.Value
+		}
+	}
+	if cookie == "" {
+		t.Fatalf("%s %v", signed.Status, signed.Header)
+	}
+	for i, s := range nodes {
+		if a := ask(s, "POST", "/rooms/ops.a", cookie); a.StatusCode != http.StatusCreated {
+			t.Errorf("at node %d: %s", i+1, a.Status)
+		}
+		if a := ask(s, "POST", "/rooms/lobby", cookie); a.StatusCode != http.StatusForbidden {
+			t.Errorf("at node %d, elsewhere: %s", i+1, a.Status)
+		}
+		if _, err := os.Stat(filepath.Join(s.data, "login.key")); err == nil {
+			t.Error("a node has a key of its own")
+		}
 	}
 }

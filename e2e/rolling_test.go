@@ -41,22 +41,36 @@ func freeAddresses(t *testing.T, n int) (all []string) {
 // threeNodes starts the nodes of a cluster, each with addresses of its own that stay.
 func threeNodes(t *testing.T) (nodes []*server, tcp []string) {
 	t.Helper()
+	nodes, tcp = planNodes(t)
+	startAll(t, nodes...)
+	return nodes, tcp
+}
+
+// planNodes is threeNodes with none started yet; all are given these flags, too.
+func planNodes(t *testing.T, flags ...string) (nodes []*server, tcp []string) {
+	t.Helper()
 	all := freeAddresses(t, 6)
 	join, tcp := strings.Join(all[:3], ","), all[3:]
-	var starting sync.WaitGroup
-	failed := make([]error, 3)
 	for i := range 3 {
-		s := newServer(t, []string{
+		nodes = append(nodes, newServer(t, append([]string{
 			"--tcp", tcp[i], "--node", fmt.Sprint("n", i+1), "--cluster-listen", all[i], "--cluster-join", join,
-		})
-		nodes = append(nodes, s)
+		}, flags...)))
+	}
+	return nodes, tcp
+}
+
+// startAll starts servers at the same time: the first start of a cluster takes all of them.
+func startAll(t *testing.T, servers ...*server) {
+	t.Helper()
+	var starting sync.WaitGroup
+	failed := make([]error, len(servers))
+	for i, s := range servers {
 		starting.Go(func() { failed[i] = s.tryStart() })
 	}
 	starting.Wait()
 	if err := errors.Join(failed...); err != nil {
 		t.Fatal(err)
 	}
-	return nodes, tcp
 }
 
 // whole says whether a node sees all nodes alive and every replica up to date.

@@ -2,79 +2,106 @@ package engine
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
-// A backup is one tar file: for each stream a description, "<stream>/stream.json", and its bytes
-// in parts, "<stream>/000001" and so on; at the end "manifest.json". Each entry bears its SHA-256,
-// by which it is checked before it is used, and the manifest says which there are, so that a file
-// that was cut off is known as such.
+// A backup is one tar file: first "parley-backup.json", which says what follows; then for each stream its
+// description, "<stream>/stream.json", and its bytes in parts, "<stream>/000001" and so on; at the end
+// "sha256", the digest of every byte before it. What follows the digest is known, so no byte of a backup
+// can change, be missing or be added without being noticed.
 
 const (
 	backupVersion = 1
-	partBytes     = 8 << 20
-	manifestName  = "manifest.json"
+	partBytes     = 1 << 20 // small enough that a slow reader takes one before JetStream loses patience
+	headName      = "parley-backup.json"
 	streamEntry   = "/stream.json"
-	sumRecord     = "PARLEY.sha256"
+	digestName    = "sha256"
 )
 
-// ErrNotEmpty says that a backup is to be restored over messages.
-var ErrNotEmpty = errors.New("engine: there are messages already")
+// BackupInfo is what a backup says of itself.
+type BackupInfo struct {
+	Version    int            `json:"version"`
+	Made       time.Time      `json:"made"`
+	Partitions int            `json:"partitions"`
+	Streams    []BackupStream `json:"streams"`
+}
 
-// ErrBackup says that a file is no backup, or a damaged one.
-var ErrBackup = errors.New("engine: not a whole backup")
+// BackupStream is one stream of a backup.
+type BackupStream struct {
+	Name     string `json:"name"`
+	Messages uint64 `json:"messages"` // of a log that goes on, about so many
+}
 
 // Progress is how far a backup or restore has come.
 type Progress struct {
-	Stream      int // of Streams, the one at work; they are numbered from 1
-	Streams     int
-	Bytes       int64  // so far, of all
-	Messages    uint64 // of the streams that are done
-	MessagesAll uint64 // of all; known for a restore at its end alone
+	Checking bool   `json:"checking"` // the file is read once before a restore
+	Stream   string `json:"stream"`   // the one at work; "" = none yet
+	Number   int    `json:"number"`   // its number, from 1
+	Streams  int    `json:"streams"`  // how many there are
+	Bytes    int64  `json:"bytes"`    // of the file, so far
+	Messages uint64 `json:"messages"` // of the streams that are done
 }
 
-// manifest is the last entry.
-type manifest struct {
-	Version  int        `json:"version"`
-	Made     time.Time  `json:"made"`
-	Streams  int        `json:"streams"`
-	Messages uint64     `json:"messages"`
-	Entries  []manifold `json:"entries"`
-}
-
-// manifold is one entry before the manifest.
-type manifold struct {
-	Name   string `json:"name"`
-	Size   int64  `json:"size"`
-	SHA256 string `json:"sha256"`
-}
-
-// Backup writes all messages, with their seqs and what else the streams hold, to w, while the log
-// goes on: of each partition as of the moment it comes to it. progress, if not nil, is told how far
-// it is.
+// Backup writes all streams with their consumers to w, every message at its seq, while the log goes on.
+// Each is as of the moment it comes to it, the journals first: what they say of rooms is in the rooms, too.
+// progress, if not nil, is told how far it is.
 func (e *Engine) Backup(ctx context.Context, w io.Writer, progress func(Progress)) error {
-	b := &backup{tar: tar.NewWriter(w), tell: progress, made: manifest{Version: backupVersion, Made: time.Now().UTC(), Streams: len(e.parts)}}
-	b.at.Streams = len(e.parts)
-	for i, p := range e.parts {
-		b.at.Stream = i + 1
-		if err := b.stream(ctx, e.store.Load(), p.stream); err != nil {
-			return fmt.Errorf("engine: back up: %w", err)
+	return writeBackup(ctx, e.store.Load(), w, progress)
+}
+
+// BackUp is Backup of one node's log that no server has open.
+func BackUp(ctx context.Context, c Config, w io.Writer, progress func(Progress)) (err error) {
+	if _, err := os.Stat(filepath.Join(c.Dir, filepath.FromSlash(streamsDir))); err != nil {
+		return fmt.Errorf("engine: there is no log in %s", c.Dir)
+	}
+	if c, err = c.withDefaults(); err != nil {
+		return err
+	}
+	d, err := openDisk(&c)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.close()) }()
+	st, err := openStore(ctx, &c, d.storeMustSync, func(string) {})
+	if err != nil {
+		return fmt.Errorf("engine: %s: %w", filepath.Clean(c.Dir), err)
+	}
+	defer st.close()
+	return writeBackup(ctx, st, w, progress)
+}
+
+func writeBackup(ctx context.Context, st *store, w io.Writer, progress func(Progress)) error {
+	info, err := st.inventory(ctx)
+	if err != nil {
+		return errUnreachable.Because(fmt.Errorf("list the streams: %w", err))
+	}
+	b := newBackup(w, info, progress)
+	if err = b.entry(headName, mustJSON(info)); err == nil {
+		for i, s := range info.Streams {
+			b.at.Stream, b.at.Number = s.Name, i+1
+			if err = b.stream(ctx, st, s.Name); err != nil {
+				break
+			}
 		}
 	}
-	b.made.Messages = b.at.Messages
-	data, err := json.Marshal(b.made)
 	if err == nil {
-		err = b.entry(manifestName, data)
-	}
-	if err == nil {
-		err = b.tar.Close()
+		err = b.end()
 	}
 	if err != nil {
 		return fmt.Errorf("engine: back up: %w", err)
@@ -82,13 +109,72 @@ func (e *Engine) Backup(ctx context.Context, w io.Writer, progress func(Progress
 	return nil
 }
 
+// inventory lists the streams that are Parley's; an external store may hold others.
+func (s *store) inventory(ctx context.Context) (info BackupInfo, err error) {
+	ctx, cancel := context.WithTimeout(ctx, chunkWithin)
+	defer cancel()
+	info = BackupInfo{Version: backupVersion, Made: time.Now().UTC().Truncate(time.Second)}
+	list := s.js.ListStreams(ctx)
+	for is := range list.Info() {
+		partitions, err := strconv.Atoi(is.Config.Metadata[metaPartitions])
+		if err != nil {
+			continue
+		}
+		info.Partitions = partitions
+		info.Streams = append(info.Streams, BackupStream{is.Config.Name, is.State.Msgs})
+	}
+	if err := list.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
+		return info, err
+	}
+	if len(info.Streams) == 0 {
+		return info, errors.New("there are none")
+	}
+	slices.SortFunc(info.Streams, func(a, b BackupStream) int {
+		if x, y := isRooms(a.Name), isRooms(b.Name); x != y {
+			if y {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	return info, nil
+}
+
+// isRooms says whether a stream holds rooms, of which other streams tell.
+func isRooms(stream string) bool { return strings.HasPrefix(stream, streamPrefix) }
+
+func mustJSON(v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // nothing of ours cannot be encoded
+	}
+	return data
+}
+
 // backup is one that is being written.
 type backup struct {
+	out  io.Writer
+	sum  hash.Hash // of all that was written
 	tar  *tar.Writer
+	made time.Time
 	tell func(Progress)
 	at   Progress
-	made manifest
 	part []byte
+}
+
+func newBackup(w io.Writer, info BackupInfo, progress func(Progress)) *backup {
+	b := &backup{out: w, sum: sha256.New(), made: info.Made, tell: progress, at: Progress{Streams: len(info.Streams)}}
+	b.tar = tar.NewWriter(b)
+	return b
+}
+
+// Write is where the tar's bytes go.
+func (b *backup) Write(p []byte) (int, error) {
+	n, err := b.out.Write(p)
+	_, _ = b.sum.Write(p[:n]) // it never fails
+	b.at.Bytes += int64(n)
+	return n, err
 }
 
 func (b *backup) stream(ctx context.Context, st *store, stream string) error {
@@ -98,7 +184,7 @@ func (b *backup) stream(ctx context.Context, st *store, stream string) error {
 			return nil
 		}
 		parts++
-		err := b.entry(fmt.Sprintf("%s/%06d", stream, parts), b.part)
+		err := b.entry(partName(stream, parts), b.part)
 		b.part = b.part[:0]
 		return err
 	}
@@ -108,11 +194,7 @@ func (b *backup) stream(ctx context.Context, st *store, stream string) error {
 			return err
 		}
 		messages = state.Msgs
-		data, err := json.Marshal(s)
-		if err != nil {
-			return err
-		}
-		return b.entry(stream+streamEntry, data)
+		return b.entry(stream+streamEntry, mustJSON(s))
 	}, func(chunk []byte) error {
 		b.part = append(b.part, chunk...)
 		if len(b.part) < partBytes {
@@ -127,234 +209,46 @@ func (b *backup) stream(ctx context.Context, st *store, stream string) error {
 	return err
 }
 
+func partName(stream string, part int) string { return fmt.Sprintf("%s/%06d", stream, part) }
+
 // entry writes a file into the tar.
 func (b *backup) entry(name string, data []byte) error {
-	sum := sha256.Sum256(data)
-	one := manifold{Name: name, Size: int64(len(data)), SHA256: hex.EncodeToString(sum[:])}
-	err := b.tar.WriteHeader(&tar.Header{
-		Name: name, Size: one.Size, Mode: 0o600, ModTime: b.made.Made, Format: tar.FormatPAX,
-		PAXRecords: map[string]string{sumRecord: one.SHA256},
-	})
-	if err == nil {
-		_, err = b.tar.Write(data)
-	}
-	b.made.Entries = append(b.made.Entries, one)
-	b.at.Bytes += one.Size
-	if b.tell != nil && err == nil {
-		b.tell(b.at)
-	}
-	return err
-}
-
-// Restore makes the log what it was when a backup was made: every message at its seq. It must be
-// empty, never have held a message, and have as many partitions; nobody else should use it until
-// Restore is back. Where it fails the log is empty again.
-func (e *Engine) Restore(ctx context.Context, r io.Reader, progress func(Progress)) error {
-	st := e.store.Load()
-	for _, p := range e.parts {
-		if err := st.vacant(ctx, p.stream); err != nil {
-			return err
-		}
-	}
-	b := &restoring{engine: e, tar: tar.NewReader(r), tell: progress}
-	b.at.Streams = len(e.parts)
-	err := b.run(ctx, st)
-	if err != nil {
-		err = errors.Join(err, e.emptied(st))
-	}
-	return errors.Join(err, e.startAnew(ctx, st))
-}
-
-// emptied takes out again what a failed restore has put in.
-func (e *Engine) emptied(st *store) error {
-	ctx, cancel := context.WithTimeout(e.ctx, chunkWithin)
-	defer cancel()
-	for _, p := range e.parts {
-		if err := st.js.DeleteStream(ctx, p.stream); err != nil && st.vacant(ctx, p.stream) != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// startAnew brings what the engine knows of its streams up to date.
-func (e *Engine) startAnew(ctx context.Context, st *store) error {
-	for _, p := range e.parts {
-		last, err := st.prepareAt(ctx, p, &e.cfg)
-		if err != nil {
-			return err
-		}
-		p.found(last)
-		p.missed.Store(true)
-	}
-	if err := e.openAnew(ctx); err != nil {
+	if err := putFile(b.tar, name, b.made, data); err != nil {
 		return err
 	}
-	kick(e.syncKick)
-	kick(e.safetyKick)
-	for _, p := range e.parts { // until it is shown
-		for p.told.Load() < p.written() {
-			if err := rest(ctx, fencePause); err != nil {
-				return err
-			}
-			if err := e.health.failed.Load(); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// openAnew ends the store's life and begins another: JetStream knows the ids in a stream that it has
-// restored only once it has opened it anew.
-func (e *Engine) openAnew(ctx context.Context) error {
-	if e.cfg.URL != "" {
-		return nil
-	}
-	reason := "streams were restored"
-	e.health.broken.CompareAndSwap(nil, &reason)
-	kick(e.reopenKick)
-	for e.health.broken.Load() != nil {
-		if err := e.health.failed.Load(); err != nil {
-			return err
-		}
-		if err := rest(ctx, fencePause); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// restoring is a backup that is being read.
-type restoring struct {
-	engine *Engine
-	tar    *tar.Reader
-	tell   func(Progress)
-	at     Progress
-	read   []manifold
-
-	name  string // of the entry that was read last
-	data  []byte
-	ahead bool // it was looked at, and is still to be used
-}
-
-func (b *restoring) run(ctx context.Context, st *store) error {
-	for i, p := range b.engine.parts {
-		b.at.Stream = i + 1
-		if err := b.stream(ctx, st, p.stream); err != nil {
-			return err
-		}
-	}
-	if err := b.next(); err != nil {
-		return err
-	}
-	if b.name != manifestName {
-		return fmt.Errorf("%w: %q where its manifest is due: it was made with another number of partitions", ErrBackup, b.name)
-	}
-	var m manifest
-	if err := json.Unmarshal(b.data, &m); err != nil {
-		return fmt.Errorf("%w: %w", ErrBackup, err)
-	}
-	if m.Version != backupVersion || m.Streams != len(b.engine.parts) || len(m.Entries) != len(b.read)-1 {
-		return fmt.Errorf("%w: version %d with %d streams in %d parts", ErrBackup, m.Version, m.Streams, len(m.Entries))
-	}
-	for i, one := range m.Entries {
-		if one != b.read[i] {
-			return fmt.Errorf("%w: %s is not what its manifest says", ErrBackup, one.Name)
-		}
-	}
-	b.at.MessagesAll = m.Messages
-	b.told()
-	return nil
-}
-
-func (b *restoring) stream(ctx context.Context, st *store, stream string) error {
-	if err := b.next(); err != nil {
-		return err
-	}
-	if b.name != stream+streamEntry {
-		return fmt.Errorf("%w: %q where %s is due", ErrBackup, b.name, stream)
-	}
-	var head snapshot
-	err := json.Unmarshal(b.data, &head)
-	if err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrBackup, stream, err)
-	}
-	state, err := head.state()
-	if err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrBackup, stream, err)
-	}
-	if err := b.engine.fits(head); err != nil {
-		return err
-	}
-	if err := st.vacate(ctx, stream); err != nil {
-		return err
-	}
-	if err := b.next(); err != nil {
-		return err
-	}
-	parts := 1
-	err = st.putIn(ctx, stream, head, &b.engine.cfg, func() ([]byte, error) {
-		if b.name != fmt.Sprintf("%s/%06d", stream, parts) {
-			b.ahead = true // the next stream's, or the manifest
-			return nil, nil
-		}
-		chunk := b.data[:min(len(b.data), snapshotChunk)]
-		if b.data = b.data[len(chunk):]; len(b.data) == 0 {
-			parts++
-			return chunk, b.next()
-		}
-		return chunk, nil
-	})
-	b.at.Messages += state.Msgs
-	return err
-}
-
-// fits checks that rooms would be found again.
-func (e *Engine) fits(s snapshot) error {
-	var config struct {
-		Metadata map[string]string `json:"metadata"`
-	}
-	if err := json.Unmarshal(s.Config, &config); err != nil {
-		return fmt.Errorf("%w: %w", ErrBackup, err)
-	}
-	if n := config.Metadata[metaPartitions]; n != fmt.Sprint(e.cfg.Partitions) {
-		return fmt.Errorf("%w: with %s partitions, not %d: rooms would not be found again", errFormat, n, e.cfg.Partitions)
-	}
-	return nil
-}
-
-// next reads the next entry and checks it, unless there is one that was not used yet.
-func (b *restoring) next() error {
-	if b.ahead {
-		b.ahead = false
-		return nil
-	}
-	h, err := b.tar.Next()
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrBackup, err)
-	}
-	if h.Size > 2*partBytes {
-		return fmt.Errorf("%w: %s has %d bytes", ErrBackup, h.Name, h.Size)
-	}
-	data, err := io.ReadAll(b.tar)
-	if err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrBackup, h.Name, err)
-	}
-	sum := sha256.Sum256(data)
-	one := manifold{Name: h.Name, Size: h.Size, SHA256: hex.EncodeToString(sum[:])}
-	if h.PAXRecords[sumRecord] != one.SHA256 {
-		return fmt.Errorf("%w: %s is damaged", ErrBackup, h.Name)
-	}
-	b.name, b.data = h.Name, data
-	b.read = append(b.read, one)
-	b.at.Bytes += h.Size
-	b.told()
-	return nil
-}
-
-func (b *restoring) told() {
 	if b.tell != nil {
 		b.tell(b.at)
 	}
+	return nil
+}
+
+func putFile(t *tar.Writer, name string, made time.Time, data []byte) error {
+	err := t.WriteHeader(&tar.Header{Name: name, Size: int64(len(data)), Mode: 0o600, ModTime: made, Format: tar.FormatUSTAR})
+	if err == nil {
+		_, err = t.Write(data)
+	}
+	return err
+}
+
+// end writes the digest.
+func (b *backup) end() error {
+	err := b.tar.Flush()
+	if err == nil {
+		_, err = b.out.Write(ending(b.sum))
+	}
+	return err
+}
+
+// ending is all that follows the last stream: the entry with the digest, and the end of the tar.
+func ending(sum hash.Hash) []byte {
+	var b bytes.Buffer
+	t := tar.NewWriter(&b)
+	err := putFile(t, digestName, time.Unix(0, 0), append(hex.AppendEncode(nil, sum.Sum(nil)), '\n'))
+	if err == nil {
+		err = t.Close()
+	}
+	if err != nil {
+		panic(err) // a buffer takes everything
+	}
+	return b.Bytes()
 }

@@ -3,12 +3,14 @@ package engine
 import (
 	"crypto/hkdf"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/base64"
 	"fmt"
 	"net"
 	"net/url"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -26,6 +28,10 @@ type Cluster struct {
 	// Secret is what every node knows and no stranger. Without one only loopback addresses are
 	// listened on and dialled. It is never logged.
 	Secret []byte
+
+	// TLS is what nodes show each other and what they ask for, as servers and as clients; nil = what they
+	// say is not encrypted. It has to ask for certificates: see check.
+	TLS *tls.Config
 
 	// Adopt lets a data directory of one node alone become the beginning of this cluster's log.
 	Adopt bool
@@ -48,6 +54,9 @@ func (c *Cluster) check() error {
 	}
 	if len(c.others()) == 0 {
 		return fmt.Errorf("engine: a cluster has more than one node: say where the others listen")
+	}
+	if c.TLS != nil && (c.TLS.ClientAuth != tls.RequireAndVerifyClientCert || c.TLS.InsecureSkipVerify) {
+		return fmt.Errorf("engine: nodes of a cluster check each other's certificates, both ways")
 	}
 	addresses := append(slices.Clone(c.Join), c.Listen)
 	if c.Advertise != "" {
@@ -119,6 +128,9 @@ func (c *Config) replicas() int {
 	return 1
 }
 
+// handshakeWithin is how long nodes may take to show each other their certificates.
+const handshakeWithin = 5 * time.Second
+
 // routeUser is the name by which nodes know each other; the secret makes the password.
 const routeUser = "parley"
 
@@ -139,6 +151,15 @@ func (c *Cluster) join(o *server.Options) error {
 		return err
 	}
 	o.Cluster.Compression.Mode = server.CompressionOff
+	if c.TLS != nil {
+		o.Cluster.TLSConfig, o.Cluster.TLSTimeout = c.TLS.Clone(), handshakeWithin.Seconds()
+		o.Cluster.AuthTimeout += o.Cluster.TLSTimeout
+	}
+	o.Cluster.WriteDeadline = routeWrites
+	o.Cluster.PingInterval, o.Cluster.MaxPingsOut = routePings, routePingsOut
+	if c.SlowElections {
+		o.Cluster.PingInterval = slowRoutePings
+	}
 	if c.size() <= maxReplicas { // see readsHere
 		// Every node has a replica of everything. Its reads stay with that one, so that what it has
 		// shown once it finds again: routes do not carry them to others, which may be behind.
@@ -159,6 +180,16 @@ func (c *Cluster) join(o *server.Options) error {
 	}
 	return nil
 }
+
+// A route over a network that loses everything must not be trusted for long. TCP would try again ever
+// more seldom, so that a cut that is healed stayed a cut for as long as it was one before; and a
+// write that waits for the other side would keep this one from stopping.
+const (
+	routeWrites    = 2 * time.Second // without a byte taken, a route is made anew
+	routePings     = time.Second
+	routePingsOut  = 3 // without an answer, likewise
+	slowRoutePings = 5 * time.Second
+)
 
 // password is what nodes say to each other: made of the secret, which itself is not said.
 func (c *Cluster) password() (string, error) {

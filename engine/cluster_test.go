@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -102,15 +104,45 @@ func (cl *cluster) close(which ...int) {
 
 // anywhere is the log as clients see it that each use another node: appends at one, tails at
 // another, reads at the third. What one node has acknowledged, another shows a moment later; so an
-// outcome is passed on when all know of it.
+// outcome is passed on when all know of it, and a read waits for what a tail has shown.
 type anywhere struct {
 	*cluster
 	first int
+
+	mu    sync.Mutex
+	shown map[string]uint64 // by room
 }
 
-func (a anywhere) node(i int) *engine.Engine { return a.nodes[(a.first+i)%len(a.nodes)] }
+func newAnywhere(cl *cluster, first int) *anywhere {
+	return &anywhere{cluster: cl, first: first, shown: make(map[string]uint64)}
+}
 
-func (a anywhere) Append(ctx context.Context, d parley.Draft, done func(parley.Receipt, error)) error {
+// show notes what a tail brings.
+func (a *anywhere) show(ms []*parley.Message) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, m := range ms {
+		a.shown[m.Room] = m.Seq
+	}
+}
+
+// reader is a node that knows of all that tails have shown.
+func (a *anywhere) reader() *engine.Engine {
+	a.mu.Lock()
+	shown := maps.Clone(a.shown)
+	a.mu.Unlock()
+	e := a.node(2)
+	for room, seq := range shown {
+		for end := time.Now().Add(20 * time.Second); e.Told(room) < seq && time.Now().Before(end); {
+			tick()
+		}
+	}
+	return e
+}
+
+func (a *anywhere) node(i int) *engine.Engine { return a.nodes[(a.first+i)%len(a.nodes)] }
+
+func (a *anywhere) Append(ctx context.Context, d parley.Draft, done func(parley.Receipt, error)) error {
 	room := d.Room
 	return a.node(0).Append(ctx, d, func(r parley.Receipt, err error) {
 		go func() {
@@ -122,7 +154,7 @@ func (a anywhere) Append(ctx context.Context, d parley.Draft, done func(parley.R
 	})
 }
 
-func (a anywhere) behind(room string, seq uint64) bool {
+func (a *anywhere) behind(room string, seq uint64) bool {
 	for _, e := range a.nodes {
 		if e.Told(room) < seq {
 			return true
@@ -131,59 +163,65 @@ func (a anywhere) behind(room string, seq uint64) bool {
 	return false
 }
 
-func (a anywhere) Follow(ctx context.Context, room string, deliver func([]*parley.Message)) (uint64, func(), error) {
-	return a.node(1).Follow(ctx, room, deliver)
+func (a *anywhere) Follow(ctx context.Context, room string, deliver func([]*parley.Message)) (uint64, func(), error) {
+	return a.node(1).Follow(ctx, room, func(ms []*parley.Message) {
+		a.show(ms)
+		deliver(ms)
+	})
 }
 
-func (a anywhere) Read(ctx context.Context, room string, after uint64, limit int) (parley.Page, error) {
-	return a.node(2).Read(ctx, room, after, limit)
+func (a *anywhere) Read(ctx context.Context, room string, after uint64, limit int) (parley.Page, error) {
+	return a.reader().Read(ctx, room, after, limit)
 }
 
-func (a anywhere) Back(ctx context.Context, room string, before uint64, n int) (uint64, error) {
+func (a *anywhere) Back(ctx context.Context, room string, before uint64, n int) (uint64, error) {
 	return a.node(1).Back(ctx, room, before, n)
 }
 
-func (a anywhere) Since(ctx context.Context, room string, t time.Time) (uint64, error) {
+func (a *anywhere) Since(ctx context.Context, room string, t time.Time) (uint64, error) {
 	return a.node(0).Since(ctx, room, t)
 }
 
-func (a anywhere) Part(room string) int { return a.node(0).Part(room) }
+func (a *anywhere) Part(room string) int { return a.node(0).Part(room) }
 
-func (a anywhere) FollowMany(ctx context.Context, match func(string) bool, deliver parley.DeliverMany) (parley.Position, func(), error) {
-	return a.node(1).FollowMany(ctx, match, deliver)
+func (a *anywhere) FollowMany(ctx context.Context, match func(string) bool, deliver parley.DeliverMany) (parley.Position, func(), error) {
+	return a.node(1).FollowMany(ctx, match, func(part int, upTo uint64, ms []*parley.Message) {
+		a.show(ms)
+		deliver(part, upTo, ms)
+	})
 }
 
-func (a anywhere) ReadMany(ctx context.Context, match func(string) bool, after parley.Position, limit int) (parley.ManyPage, error) {
-	return a.node(2).ReadMany(ctx, match, after, limit)
+func (a *anywhere) ReadMany(ctx context.Context, match func(string) bool, after parley.Position, limit int) (parley.ManyPage, error) {
+	return a.reader().ReadMany(ctx, match, after, limit)
 }
 
-func (a anywhere) SinceMany(ctx context.Context, t time.Time) (parley.Position, error) {
+func (a *anywhere) SinceMany(ctx context.Context, t time.Time) (parley.Position, error) {
 	return a.node(2).SinceMany(ctx, t)
 }
 
-func (a anywhere) Write(ctx context.Context, journal string, record []byte, done func(uint64, error)) error {
+func (a *anywhere) Write(ctx context.Context, journal string, record []byte, done func(uint64, error)) error {
 	return a.node(0).Write(ctx, journal, record, done)
 }
 
-func (a anywhere) Records(ctx context.Context, journal string, after uint64, limit int) ([]parley.Record, bool, error) {
+func (a *anywhere) Records(ctx context.Context, journal string, after uint64, limit int) ([]parley.Record, bool, error) {
 	return a.node(1).Records(ctx, journal, after, limit)
 }
 
-func (a anywhere) Newest(ctx context.Context, journal string) (parley.Record, error) {
+func (a *anywhere) Newest(ctx context.Context, journal string) (parley.Record, error) {
 	return a.node(2).Newest(ctx, journal)
 }
 
-func (a anywhere) Trim(ctx context.Context, journal string, seq uint64) error {
+func (a *anywhere) Trim(ctx context.Context, journal string, seq uint64) error {
 	return a.node(1).Trim(ctx, journal, seq)
 }
 
-func (a anywhere) Journals(ctx context.Context, prefix string) ([]string, error) {
+func (a *anywhere) Journals(ctx context.Context, prefix string) ([]string, error) {
 	return a.node(2).Journals(ctx, prefix)
 }
 
-func (a anywhere) Rooms(ctx context.Context) ([]parley.RoomInfo, error) { return a.node(2).Rooms(ctx) }
+func (a *anywhere) Rooms(ctx context.Context) ([]parley.RoomInfo, error) { return a.node(2).Rooms(ctx) }
 
-func (a anywhere) Ready() error {
+func (a *anywhere) Ready() error {
 	for _, e := range a.nodes {
 		if err := e.Ready(); err != nil {
 			return err
@@ -204,7 +242,7 @@ func TestJournalsOfACluster(t *testing.T) {
 	if testing.Short() {
 		t.Skip("each of the suite's tests starts a cluster")
 	}
-	all := anywhere{newCluster(t, engine.Config{RetainMessages: 10}), 0}
+	all := newAnywhere(newCluster(t, engine.Config{RetainMessages: 10}), 0)
 	logtest.RunJournals(t, func(t *testing.T, _ logtest.Settings) logtest.Harness {
 		names, err := all.Journals(t.Context(), "") // those of the test before
 		for _, name := range names {
@@ -220,8 +258,9 @@ func TestJournalsOfACluster(t *testing.T) {
 
 // clusterHarness gives a cluster to each test of a suite, seen from another node each time.
 func clusterHarness() func(*testing.T, logtest.Settings) logtest.Harness {
-	first := 0
+	var first atomic.Int64
 	return func(t *testing.T, s logtest.Settings) logtest.Harness {
+		t.Parallel() // most of a cluster's start is waiting
 		disk := newFaultySync()
 		cl := newCluster(t, engine.Config{
 			RetainMessages: s.RetainMessages,
@@ -236,8 +275,7 @@ func clusterHarness() func(*testing.T, logtest.Settings) logtest.Harness {
 				}
 			}
 		})
-		first++
-		return logtest.Harness{Log: anywhere{cl, first}, Tick: tick, Hold: disk.hold, Fail: func(err error) {
+		return logtest.Harness{Log: newAnywhere(cl, int(first.Add(1))), Tick: tick, Hold: disk.hold, Fail: func(err error) {
 			disk.fail(err)
 			for _, e := range cl.nodes {
 				for e.Ready() == nil {

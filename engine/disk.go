@@ -25,25 +25,21 @@ func openDisk(c *Config) (_ *disk, err error) {
 	if c.URL != "" {
 		return d.syncedByStore(), nil
 	}
-	path := c.Dir
-	if err := os.MkdirAll(path, 0o750); err != nil {
-		return nil, fmt.Errorf("engine: data directory: %w", err)
-	}
 	defer func() {
 		if err != nil {
 			_ = d.close()
 		}
 	}()
-	if d.lock, err = os.OpenFile(filepath.Join(path, lockName), os.O_CREATE|os.O_RDWR, 0o640); err != nil {
-		return nil, fmt.Errorf("engine: data directory: %w", err)
+	if d.lock, err = lockDir(c.Dir); err != nil {
+		return nil, err
 	}
-	if err := lockFile(d.lock); err != nil {
-		return nil, fmt.Errorf("%w: %s", err, path)
+	if err := endRestore(c.Dir); err != nil {
+		return nil, err
 	}
 	if err := checkOwner(c); err != nil {
 		return nil, err
 	}
-	if d.dir, err = os.Open(path); err != nil {
+	if d.dir, err = os.Open(c.Dir); err != nil {
 		return nil, fmt.Errorf("engine: data directory: %w", err)
 	}
 	if c.replicated() {
@@ -57,6 +53,21 @@ func openDisk(c *Config) (_ *disk, err error) {
 	return d, nil
 }
 
+// lockDir makes a directory where there is none and takes its lock, which is given back by closing it.
+func lockDir(path string) (*os.File, error) {
+	if err := os.MkdirAll(path, 0o750); err != nil {
+		return nil, fmt.Errorf("engine: data directory: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(path, lockName), os.O_CREATE|os.O_RDWR, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("engine: data directory: %w", err)
+	}
+	if err := lockFile(lock); err != nil {
+		return nil, errors.Join(fmt.Errorf("%w: %s", err, path), lock.Close())
+	}
+	return lock, nil
+}
+
 // syncedByStore leaves each sync to the store: what it says is stored, is durable.
 func (d *disk) syncedByStore() *disk {
 	d.storeMustSync = true
@@ -66,8 +77,9 @@ func (d *disk) syncedByStore() *disk {
 	return d
 }
 
-// Where JetStream keeps streams, and what tells that it was part of a cluster.
+// Where JetStream keeps all, where streams, and what tells that it was part of a cluster.
 const (
+	storeDir   = "jetstream"
 	streamsDir = "jetstream/$G/streams"
 	metaDir    = "jetstream/$SYS/_js_/_meta_"
 )

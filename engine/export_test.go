@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"time"
+
 	"github.com/nats-io/nats.go"
 
 	"parley"
@@ -21,6 +23,11 @@ func (e *Engine) Held() (n int) {
 		p.mu.Unlock()
 	}
 	return n
+}
+
+func (c Config) ClosingWithin(d time.Duration) Config {
+	c.closeWithin = d
+	return c
 }
 
 func (e *Engine) Break(reason string) { e.storeBroke(reason) }
@@ -67,3 +74,12 @@ func (e *Engine) Leader(room string) string {
 }
 
 var TimesAsMade = asMade
+
+// Password is what a node says to others.
+func (c *Cluster) Password() string {
+	password, err := c.password()
+	if err != nil {
+		panic(err)
+	}
+	return password
+}

@@ -108,7 +108,7 @@ func (e *Engine) Newest(ctx context.Context, journal string) (parley.Record, err
 		return parley.Record{}, err
 	}
 	bound, err := e.end(ctx, pl.part)
-	if err != nil {
+	if err != nil || bound == 0 {
 		return parley.Record{}, err
 	}
 	seq, err := e.lastUpTo(ctx, pl, bound)
@@ -142,6 +142,9 @@ func (e *Engine) Trim(ctx context.Context, journal string, seq uint64) error {
 func (e *Engine) trimmed(ctx context.Context, pl place, seq uint64) error {
 	if e.batches == nil {
 		return nil
+	}
+	if bound, err := e.end(ctx, pl.part); err != nil || bound == 0 {
+		return err
 	}
 	for {
 		n, first, err := e.countFrom(ctx, pl, 1)

@@ -211,7 +211,7 @@ func (s *store) compare(ctx context.Context, stream string, of snapshot, replica
 		cancel()
 		if err == nil {
 			got := is.CachedInfo().State
-			same := got.Msgs == want.Msgs && got.LastSeq == want.LastSeq && got.FirstSeq == want.FirstSeq
+			same := got.Msgs == want.Msgs && got.LastSeq == want.LastSeq && (got.Msgs == 0 || got.FirstSeq == want.FirstSeq)
 			if same && everywhere(is.CachedInfo().Cluster, replicas) {
 				return nil
 			}
@@ -236,7 +236,7 @@ func everywhere(c *jetstream.ClusterInfo, replicas int) bool {
 }
 
 // alone gives a stream's configuration with one replica, at this node where that is one of the
-// cluster.
+// cluster. What is old stays until the log is opened: that brings the limit of age with it.
 func alone(config json.RawMessage, c *Config) (json.RawMessage, error) {
 	var keys map[string]any
 	d := json.NewDecoder(bytes.NewReader(config))
@@ -244,7 +244,7 @@ func alone(config json.RawMessage, c *Config) (json.RawMessage, error) {
 	if err := d.Decode(&keys); err != nil {
 		return nil, err
 	}
-	keys["num_replicas"] = 1
+	keys["num_replicas"], keys["max_age"] = 1, 0
 	delete(keys, "placement")
 	if c.Cluster != nil {
 		keys["placement"] = map[string][]string{"tags": {nodeTag(c.Node)}}

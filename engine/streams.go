@@ -112,6 +112,9 @@ func (p *partition) remember(was map[string]string, c *Config, now map[string]st
 	if n := was[metaPartitions]; n != strconv.Itoa(c.Partitions) {
 		return fmt.Errorf("%w: with %s partitions, not %d: rooms would not be found again", errFormat, n, c.Partitions)
 	}
+	if p.quiet {
+		return nil // journals have no limits
+	}
 	if n, err := strconv.ParseInt(was[metaMinMessages], 10, 64); err == nil {
 		p.minMessages = min(p.minMessages, n)
 	}

@@ -55,7 +55,9 @@ func roomOf(subject string) (string, error) {
 	return string(name), nil
 }
 
-func streamName(p int) string { return "rooms_" + strconv.Itoa(p) }
+const streamPrefix = "rooms_"
+
+func streamName(p int) string { return streamPrefix + strconv.Itoa(p) }
 
 // messageID is the key by which the store finds a repeated id: 22 characters that depend on the
 // room, the sender and the id, each with its length in front so that no two triples look alike.

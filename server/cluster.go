@@ -26,8 +26,18 @@ type Cluster struct {
 	Public     []string `yaml:"public"`                // addresses that clients are told of this node; none = where it listens
 	SecretFile string   `yaml:"secret_file" as:"path"` // file with what all nodes know and no stranger; "" = loopback alone
 
+	TLS ClusterTLS `yaml:"tls"`
+
 	// SlowElections leaves JetStream its own times to find a leader dead, for nodes short of CPU.
 	SlowElections bool `yaml:"slow_elections"`
+}
+
+// ClusterTLS is what nodes show each other: with it, what they say is encrypted, and each checks the other's
+// certificate. All three or none.
+type ClusterTLS struct {
+	Cert string `yaml:"cert" as:"path"` // PEM, for the address by which the others reach this node
+	Key  string `yaml:"key" as:"path"`  // PEM
+	CA   string `yaml:"ca" as:"path"`   // PEM, who vouches for nodes, and for nobody else
 }
 
 // Engine is where the log is kept.
@@ -46,6 +56,9 @@ func (c *Config) clusterFindings() (f findings) {
 	f.need(!clustered || len(c.Cluster.Join) > 0, "cluster.join", "say where the other nodes listen: --cluster-join")
 	f.need(!clustered || c.Engine.URL == "", "engine.url", "a cluster of its own, or an external one: not both")
 	f.need(clustered || !c.Adopt, "adopt", "there is no cluster that could adopt anything")
+	f = append(f, c.routeFindings()...)
+	f.need(c.Cluster.SecretFile != "" || !c.shared() || c.Auth == nil || c.Auth.OIDC == nil, "cluster.secret_file",
+		"people sign in at a provider, and a sign-in at one node is known to the others by their secret: one is needed")
 	if c.Cluster.SecretFile != "" {
 		_, err := readSecret(c.Cluster.SecretFile)
 		f.need(err == nil, "cluster.secret_file", "%v", err)
@@ -86,6 +99,9 @@ func (c *Config) joinTo(e *engine.Config) error {
 	e.Cluster.Secret = secret
 	return nil
 }
+
+// shared says whether other nodes may have the same log.
+func (c *Config) shared() bool { return c.Cluster.Listen != "" || c.Engine.URL != "" }
 
 // Roster: which addresses clients may come to, told to each other over the bus.
 const (
@@ -174,7 +190,8 @@ func (r *roster) servers() []string {
 	return slices.Compact(append(all, others...))
 }
 
-// meet lets the nodes of a cluster, and so their clients, know of each other's addresses.
+// meet lets the nodes of a cluster, and so their clients, know of each other: their addresses, and when
+// too few of them can be reached.
 func (d *doors) meet() {
 	bus := d.engine.Bus()
 	if bus == nil {
@@ -183,6 +200,7 @@ func (d *doors) meet() {
 	r := newRoster(bus, d.public(), d.logger)
 	d.sessions.Servers, d.servers = r.servers, r.servers
 	d.stopRoster = running(r.run)
+	d.stopStatus = running(d.tellStatus)
 }
 
 // public gives the addresses that clients are told of this node.

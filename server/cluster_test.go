@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -13,26 +14,38 @@ import (
 	"time"
 
 	"parley"
+	"parley/auth"
 	"parley/client"
+	"parley/internal/certtest"
 	"parley/server"
 )
 
 // runCluster runs three nodes of one cluster.
 func runCluster(t *testing.T) (at []server.Addresses, stops []func() error) {
 	t.Helper()
+	return runNodes(t, nodes(t))
+}
+
+// nodes are the configurations of three nodes of one cluster.
+func nodes(t *testing.T) (configs []server.Config) {
+	t.Helper()
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte("known to these three alone\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	join := freeAddresses(t, 3)
-	at, stops = make([]server.Addresses, 3), make([]func() error, 3)
-	var configs []server.Config
 	for i := range 3 {
 		c := configuration(t)
 		c.Node, c.MinFree = fmt.Sprint("n", i+1), 0
 		c.Cluster = server.Cluster{Listen: join[i], Join: join, SecretFile: secret}
 		configs = append(configs, c)
 	}
+	return configs
+}
+
+func runNodes(t *testing.T, configs []server.Config) (at []server.Addresses, stops []func() error) {
+	t.Helper()
+	at, stops = make([]server.Addresses, len(configs)), make([]func() error, len(configs))
 	var all sync.WaitGroup
 	for i, c := range configs {
 		all.Go(func() { at[i], stops[i] = run(t, c) })
@@ -154,20 +167,82 @@ func TestClustersThatCannotBe(t *testing.T) {
 		t.Fatal(err)
 	}
 	joins := []string{"127.0.0.1:20001"}
+	cert, key, ca := certtest.New(t).Write(t.TempDir())
 	for name, change := range map[string]func(*server.Config){
-		"no name":          func(c *server.Config) { c.Node = "" },
-		"nobody to join":   func(c *server.Config) { c.Cluster.Join = nil },
-		"no address":       func(c *server.Config) { c.Cluster.Listen = "" },
-		"a short secret":   func(c *server.Config) { c.Cluster.SecretFile = short },
-		"a missing secret": func(c *server.Config) { c.Cluster.SecretFile = short + "er" },
-		"two logs":         func(c *server.Config) { c.Engine.URL = "nats://127.0.0.1:4222" },
-		"adopt, alone":     func(c *server.Config) { *c = configuration(t); c.Adopt = true },
+		"no name":               func(c *server.Config) { c.Node = "" },
+		"nobody to join":        func(c *server.Config) { c.Cluster.Join = nil },
+		"no address":            func(c *server.Config) { c.Cluster.Listen = "" },
+		"a short secret":        func(c *server.Config) { c.Cluster.SecretFile = short },
+		"a missing secret":      func(c *server.Config) { c.Cluster.SecretFile = short + "er" },
+		"two logs":              func(c *server.Config) { c.Engine.URL = "nats://127.0.0.1:4222" },
+		"TLS, and no authority": func(c *server.Config) { c.Cluster.TLS = server.ClusterTLS{Cert: cert, Key: key} },
+		"TLS by nobody's key":   func(c *server.Config) { c.Cluster.TLS = server.ClusterTLS{Cert: cert, Key: ca, CA: ca} },
+		"TLS trusting nobody":   func(c *server.Config) { c.Cluster.TLS = server.ClusterTLS{Cert: cert, Key: key, CA: key} },
+		"TLS, alone": func(c *server.Config) {
+			*c = configuration(t)
+			c.Cluster.TLS = server.ClusterTLS{Cert: cert, Key: key, CA: ca}
+		},
+		"sign-ins that only one node knows": func(c *server.Config) { c.Auth = &auth.Config{OIDC: &auth.OIDCConfig{}} },
+		"adopt, alone":                      func(c *server.Config) { *c = configuration(t); c.Adopt = true },
 	} {
 		c := configuration(t)
 		c.Node, c.Cluster = "n1", server.Cluster{Listen: "127.0.0.1:20002", Join: joins}
 		change(&c)
 		if err := c.Check(); err == nil {
 			t.Errorf("%s: it was taken", name)
+		} else {
+			t.Logf("%s: %v", name, err)
 		}
 	}
+}
+
+// The certificates that nodes show each other are replaced while they run, and count from then on.
+func TestNodesTakeNewCertificates(t *testing.T) {
+	old, authority := certtest.New(t), certtest.New(t)
+	dir := t.TempDir()
+	cert, key, _ := old.Write(dir)
+	both := filepath.Join(dir, "both.pem") // the old authority goes, the new one comes
+	if err := os.WriteFile(both, append(old.PEM(), authority.PEM()...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	configs := nodes(t)
+	for i := range configs {
+		configs[i].Cluster.TLS = server.ClusterTLS{Cert: cert, Key: key, CA: both}
+	}
+	at, stops := runNodes(t, configs)
+	authority.Write(dir)
+	mine, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range configs {
+		await(t, "a node shows the new certificate", func() bool {
+			c, err := tls.Dial("tcp", configs[i].Cluster.Listen, &tls.Config{
+				RootCAs: authority.Pool(), ServerName: "127.0.0.1", Certificates: []tls.Certificate{mine},
+			})
+			if err != nil {
+				return false
+			}
+			return c.Close() == nil
+		})
+	}
+	if err := stops[2](); err != nil {
+		t.Error(err)
+	}
+	at[2], stops[2] = run(t, configs[2]) // all that it dials, and all that dial it, show the new ones
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cy, err := client.Connect(ctx, at[2].TCP, client.WithName("cy"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cy.Close()
+	if _, err := cy.Room("lobby").Publish(ctx, []byte("back")); err != nil {
+		t.Error(err)
+	}
+	var ending sync.WaitGroup
+	for _, stop := range stops {
+		ending.Go(func() { _ = stop() })
+	}
+	ending.Wait()
 }

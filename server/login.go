@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -13,18 +15,20 @@ import (
 	"parley/auth"
 )
 
-// loginKeyFile holds, in the data directory, the key of the tokens that the server gives to who signs in
-// at a provider: so they are good after a restart too.
+// loginKeyFile holds, in the data directory of a server that is alone, the key of the tokens that it gives to
+// who signs in at a provider: so they are good after a restart too. The nodes of a cluster make the same key
+// of their secret, so a token of one is good at all.
 const loginKeyFile = "login.key"
 
-// keepingLogins has sign-ins outlast the server, where people can sign in at a provider.
-func keepingLogins(authority *auth.Authority, data string) part {
+// keepingLogins has sign-ins outlast the server, where people can sign in at a provider. started is what the
+// server was started with.
+func keepingLogins(authority *auth.Authority, started Config) part {
 	kept := false
 	return func(_ context.Context, c *Config) (func(), error) {
 		if kept || c.Auth == nil || c.Auth.OIDC == nil {
 			return func() {}, nil
 		}
-		key, err := loginKey(filepath.Join(data, loginKeyFile))
+		key, err := started.loginKey()
 		if err != nil {
 			return nil, badConfig("%w", err)
 		}
@@ -33,6 +37,18 @@ func keepingLogins(authority *auth.Authority, data string) part {
 			kept = true
 		}, nil
 	}
+}
+
+// loginKey is the key that the server's own tokens are signed with.
+func (c *Config) loginKey() ([]byte, error) {
+	if c.Cluster.SecretFile == "" {
+		return loginKey(filepath.Join(c.Data, loginKeyFile))
+	}
+	secret, err := readSecret(c.Cluster.SecretFile)
+	if err != nil {
+		return nil, fmt.Errorf("cluster.secret_file: %w", err)
+	}
+	return hkdf.Key(sha256.New, secret, nil, "parley sign-ins", auth.LoginKeySize)
 }
 
 // loginKey reads the key, or makes it.

@@ -68,12 +68,18 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	}
 	defer closing(authority.Close, &err)
 
-	log, err := openLog(ctx, &c, logger)
+	routes, err := openRoutes(&c, logger)
 	if err != nil {
 		return err
 	}
+	stopRoutes := running(routes.run)
+	defer stopRoutes()
+	log, err := openLog(ctx, &c, routes, logger)
+	if err != nil {
+		return early(ctx, err, logger)
+	}
 	defer closing(log.Close, &err)
-	logins := keepingLogins(authority, c.Data)
+	logins := keepingLogins(authority, c)
 	keep, err := logins(ctx, &c)
 	if err != nil {
 		return err
@@ -86,10 +92,10 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	})
 	stopHub := running(func(ctx context.Context) { _ = hub.Run(ctx) })
 	defer stopHub()
-	books := work.New(work.Config{Log: log, Journals: log, Rooms: hub, Logger: logger})
+	books := work.New(work.Config{Log: log, Journals: log, Rooms: hub, RetainMessages: c.Retain.Messages, Logger: logger})
 	stopBooks := running(func(ctx context.Context) { _ = books.Run(ctx) })
 	defer stopBooks()
-	sender := hooks.New(hooks.Config{Log: log, Journals: log, Work: books, Tail: log, Rooms: hub, Logger: logger})
+	sender := hooks.New(hooks.Config{Log: books.Gate(), Journals: log, Work: books, Tail: log, Rooms: hub, Logger: logger})
 	stopSender := running(func(ctx context.Context) { _ = sender.Run(ctx) })
 	defer stopSender()
 	receiver := new(hooks.Receiver)
@@ -101,16 +107,16 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	}
 	stopCounting := running(func(ctx context.Context) { _ = limits.Run(ctx, hub.Names) })
 	defer stopCounting()
-	sessions := &session.Server{Log: log, Hub: hub, Work: books, Desk: desk(log, logger), Quota: limits, Logger: logger, Auth: authority, Audit: o.Audit}
+	sessions := &session.Server{Log: books.Gate(), Hub: hub, Work: books, Desk: desk(log, logger), Quota: limits, Logger: logger, Auth: authority, Audit: o.Audit}
 	stopAsking := running(func(ctx context.Context) {
 		if err := sessions.Desk.Run(ctx); err != nil {
 			logger.Error("questions stay at this node", "error", err)
 		}
 	})
 	defer stopAsking()
-	stopFollowing, err := follow(sessions, c.Retain.Age)
+	stopFollowing, err := follow(ctx, sessions, c.Retain.Age)
 	if err != nil {
-		return err
+		return early(ctx, err, logger)
 	}
 	defer stopFollowing()
 	for _, p := range []part{posting(sender), receiving(receiver)} {
@@ -181,10 +187,26 @@ func closing(f func() error, err *error) {
 	}
 }
 
-// follow has sessions know what operations revoke, until stop.
-func follow(sessions *session.Server, retain time.Duration) (stop func(), err error) {
+// early takes it for no failure that a server which was told to stop has not got ready, as when it waits
+// for the other nodes of its cluster.
+func early(ctx context.Context, err error, logger *slog.Logger) error {
+	if ctx.Err() == nil || !errors.Is(err, context.Canceled) {
+		return err
+	}
+	logger.Info("told to stop before it was ready")
+	return nil
+}
+
+// follow has sessions know what operations revoke, until stop. starting bounds how long it takes to know
+// those of before.
+func follow(starting context.Context, sessions *session.Server, retain time.Duration) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(context.Background())
+	started := context.AfterFunc(starting, cancel)
 	wait, err := sessions.FollowRevocations(ctx, retain)
+	if !started() && err == nil { // it was cancelled, and what follows with it
+		wait()
+		err = starting.Err()
+	}
 	if err != nil {
 		cancel()
 		return nil, err
@@ -226,7 +248,8 @@ func listenWeb(addr string) (*net.TCPListener, error) {
 	return nil, err
 }
 
-func openLog(ctx context.Context, c *Config, logger *slog.Logger) (*engine.Engine, error) {
+// Storage is what the log is told of a configuration.
+func (c *Config) Storage(logger *slog.Logger) (engine.Config, error) {
 	config := engine.Config{
 		Dir:            c.Data,
 		Partitions:     c.Partitions,
@@ -236,8 +259,16 @@ func openLog(ctx context.Context, c *Config, logger *slog.Logger) (*engine.Engin
 		MinFree:        orNone(c.MinFree),
 		Logger:         logger,
 	}
-	if err := c.joinTo(&config); err != nil {
+	return config, c.joinTo(&config)
+}
+
+func openLog(ctx context.Context, c *Config, routes *routes, logger *slog.Logger) (*engine.Engine, error) {
+	config, err := c.Storage(logger)
+	if err != nil {
 		return nil, err
+	}
+	if config.Cluster != nil {
+		config.Cluster.TLS = routes.config()
 	}
 	log, err := engine.Open(ctx, config)
 	switch {

@@ -32,6 +32,7 @@ var rights = map[wire.Kind]func(op *wire.Op) auth.Right{
 	wire.Stop:      none,
 	wire.Done:      finishing,
 	wire.Retry:     takes(auth.Work),
+	wire.Release:   takes(auth.Work),
 	wire.Fail:      takes(auth.Work),
 	wire.Busy:      takes(auth.Work),
 	wire.Ask:       takes(auth.Ask),
@@ -102,8 +103,9 @@ func denial(who *auth.Principal, right auth.Right, in string) error {
 	if who.Anonymous && len(who.Grants) == 0 {
 		return errNobody
 	}
+	var so auth.Right // of a pattern, each may be held in some room, and both in none
 	for _, d := range denials {
-		if right&d.right != 0 && !allows(who, d.right, in) {
+		if so |= right & d.right; right&d.right != 0 && !allows(who, so, in) {
 			return parley.Errorf(parley.Denied, "%s%s", d.what, in)
 		}
 	}
@@ -243,6 +245,24 @@ func (s *Server) Administers(c Caller, what string) error {
 	err := denial(c.who, auth.Admin, "")
 	s.refused(c.client(), &wire.Op{Kind: wire.Kind(what)}, err)
 	return err
+}
+
+// MayBackUp says whether a caller may have all that the server holds. Where nobody has to say who they are
+// it takes being here, on the same machine.
+func (s *Server) MayBackUp(c Caller, here bool) error {
+	const what = "backup"
+	if err := s.Administers(c, what); err != nil {
+		return err
+	}
+	if !s.guarded() && !here {
+		err := parley.Errorf(parley.Denied, "where nobody has to say who they are, a backup is made from the server's own machine")
+		s.refused(c.client(), &wire.Op{Kind: what}, err)
+		return err
+	}
+	if s.Audit != nil {
+		s.Audit.Acted(c.client(), what, "")
+	}
+	return nil
 }
 
 // lasts is how long somebody's word counts, from now on; ok is false where that has no end.

@@ -6,18 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
-	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"parley"
 	"parley/client"
-	"parley/server"
 )
 
 func newClusterCommand() *cobra.Command {
@@ -31,24 +26,19 @@ func newClusterCommand() *cobra.Command {
 }
 
 func newClusterStatusCommand() *cobra.Command {
-	var at, token string
+	var web webFlags
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show nodes, leaders and how far replicas are behind",
-		Long: `Show nodes, leaders and how far replicas are behind, as the node that is asked sees it.
-
-It is asked over HTTP, at --http or PARLEY_HTTP. Where the server knows who is who, a token with the
-right to administer is needed: --token or PARLEY_TOKEN.`,
+		Long:  `Show nodes, leaders and how far replicas are behind, as the node that is asked sees it.`,
 		Example: `  parley cluster status
   parley cluster status --http https://chat.example.org --json | jq .nodes`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			fromEnvironment(cmd, "http", &at)
-			fromEnvironment(cmd, "token", &token)
 			ctx, stop := interruptible(cmd.Context())
 			defer stop()
-			body, err := askCluster(ctx, at, token)
+			body, err := askCluster(ctx, cmd, &web)
 			if err != nil {
 				return because(ctx, err)
 			}
@@ -59,17 +49,9 @@ right to administer is needed: --token or PARLEY_TOKEN.`,
 			return showCluster(cmd.OutOrStdout(), body)
 		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&at, "http", server.Default().HTTP, "where the server speaks HTTP: host:port or a URL")
-	f.StringVar(&token, "token", "", "the token that proves who you are")
-	f.BoolVar(&asJSON, "json", false, "print what the server answers, one JSON object")
+	web.register(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print what the server answers, one JSON object")
 	return cmd
-}
-
-func fromEnvironment(cmd *cobra.Command, flag string, value *string) {
-	if env, ok := os.LookupEnv("PARLEY_" + strings.ToUpper(flag)); ok && !cmd.Flags().Changed(flag) {
-		*value = env
-	}
 }
 
 // Bounds of the question.
@@ -79,43 +61,19 @@ const (
 )
 
 // askCluster gets what the node at an address knows.
-func askCluster(ctx context.Context, at, token string) ([]byte, error) {
-	if !strings.Contains(at, "://") {
-		at = "http://" + near(at)
-	}
-	u, err := url.Parse(at)
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return nil, usagef("--http: %q is neither host:port nor a URL", at)
-	}
+func askCluster(ctx context.Context, cmd *cobra.Command, web *webFlags) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.JoinPath("cluster").String(), nil)
+	resp, err := web.get(ctx, cmd, "cluster")
 	if err != nil {
-		return nil, usagef("--http: %w", err)
-	}
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("%w to %s: %w", client.ErrConnect, at, err)
+		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, answerMost))
 	if err != nil {
-		return nil, fmt.Errorf("%w to %s: %w", client.ErrConnect, at, err)
+		return nil, fmt.Errorf("%w to %s: %w", client.ErrConnect, web.at, err)
 	}
-	if resp.StatusCode == http.StatusOK {
-		return body, nil
-	}
-	var problem struct {
-		Code   parley.Code `json:"code"`
-		Detail string      `json:"detail"`
-	}
-	if json.Unmarshal(body, &problem) != nil || problem.Code == "" {
-		return nil, fmt.Errorf("%s answers %s", at, resp.Status)
-	}
-	return nil, parley.Errorf(problem.Code, "%s", problem.Detail)
+	return body, nil
 }
 
 // showCluster prints a table of the nodes and one of the partitions.

@@ -80,7 +80,7 @@ func newRootCommand() *cobra.Command {
 	}
 	root.AddCommand(
 		newServeCommand(), newConfigCommand(), newTokenCommand(), newAPIKeyCommand(), newSendCommand(), newTailCommand(), newChatCommand(), newRoomsCommand(), newRevokeCommand(),
-		newClusterCommand(), newDrainCommand(),
+		newClusterCommand(), newDrainCommand(), newBackupCommand(), newRestoreCommand(),
 		newWorkCommand(), newMapCommand(), newJobsCommand(), newAskCommand(), newAnswerCommand(),
 		newBenchCommand(), newVersionCommand(),
 	)

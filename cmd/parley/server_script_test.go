@@ -24,7 +24,7 @@ import (
 // The scripts of testdata/script/server are stories of a server and its clients, each a process of
 // its own. Beside exits they have these commands, each of which waits for what it brings about:
 //
-//	server start [FLAG...]    starts a server at PARLEY_SERVER, on the data of the one before
+//	server start [FLAG...]    starts a server at PARLEY_SERVER, on the data of the one before; HTTP is an address to give it
 //	server kill               ends it as a crash would
 //	server stop               asks it to end, which it must do with exit code 0
 //	server reload             has it read its configuration again
@@ -47,6 +47,11 @@ func TestServerScripts(t *testing.T) {
 				return err
 			}
 			env.Setenv("PARLEY_SERVER", addr)
+			web, err := freeAddress()
+			if err != nil {
+				return err
+			}
+			env.Setenv("HTTP", web)
 			env.Setenv("NO_COLOR", "1")
 			env.Setenv("TZ", "UTC")
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // or each process lingers for a second

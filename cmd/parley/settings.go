@@ -26,6 +26,7 @@ var helps = map[string]string{
 	"pause":           "silence that ends a plain line without newline; 0 = never",
 	"drain":           "how long stopping may take",
 	"log":             "form of the log on stderr: text or json",
+	"engine.url":      "external NATS cluster that keeps the log, as nats://user:password@host:4222",
 	"audit":           "where the audit log goes: auto, stderr, off or a file",
 }
 

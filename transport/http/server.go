@@ -34,6 +34,7 @@ type Config struct {
 	Hooks     Hooks        // by which others send; nil = none
 	Metrics   http.Handler // /metrics; nil = not there
 	Cluster   http.Handler // /cluster, for who administers; nil = not there
+	Backup    Backup       // /backup, likewise
 	WebSocket http.Handler // /ws; nil = not there. It checks where a request comes from by itself
 	Page      http.Handler // what is nobody else's; nil = nothing
 
@@ -74,6 +75,7 @@ type Server struct {
 	anyAddress atomic.Bool     // it listens on all addresses of the machine
 	leaving    context.Context // ends when the server begins to go away
 	leave      context.CancelFunc
+	backingUp  atomic.Bool // a backup is being made
 	draining   atomic.Bool
 	refused    atomic.Int64
 	open       atomic.Int64
@@ -95,6 +97,9 @@ var routes = map[string]map[string]func(*Server, http.ResponseWriter, *http.Requ
 	"/rooms/{room}/jobs/{job}/fail":  {"POST": settle(wire.Fail)},
 	"/rooms/{room}/jobs/{job}/busy":  {"POST": (*Server).busy},
 
+	"/rooms/{room}/jobs/{job}/release":     {"POST": settle(wire.Release)},
+	"/rooms/{room}/letters/{letter}/retry": {"POST": settle(wire.Retry)},
+
 	hookPath: {"POST": (*Server).hook},
 
 	"/events":         {"GET": (*Server).events},
@@ -107,6 +112,7 @@ var routes = map[string]map[string]func(*Server, http.ResponseWriter, *http.Requ
 	"/openapi.yaml":   {"GET": (*Server).openAPI},
 	"/asyncapi.yaml":  {"GET": (*Server).asyncAPI},
 	"/cluster":        {"GET": (*Server).cluster},
+	"/backup":         {"GET": (*Server).backup},
 }
 
 // NewServer makes a server whose requests are operations of sessions.
