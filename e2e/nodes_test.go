@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -124,6 +125,16 @@ func TestQuestionsCrossNodes(t *testing.T) {
 	}
 	responder(t, at(t, tcp[1]), "r", "at n2", nil)
 	gather(t, ask[0], "r", "at n2")
+	var took []time.Duration
+	for range 200 {
+		begun := time.Now()
+		if _, err := ask[0].Room("r").Ask(t.Context(), []byte("?"), client.Within(patience)); err != nil {
+			t.Fatal(err)
+		}
+		took = append(took, time.Since(begun))
+	}
+	slices.Sort(took)
+	t.Logf("an ask at one node, answered at another: p50 %v, p99 %v", took[100], took[197])
 	responder(t, at(t, tcp[2]), "r", "at n3", nil)
 	responder(t, at(t, tcp[2]), "r", "at n3 too", nil)
 	for _, c := range ask {
@@ -385,6 +396,37 @@ func TestPatternsCrossNodes(t *testing.T) {
 	for room, seqs := range sent {
 		if !slices.Equal(seqs, log.came[room]) {
 			t.Errorf("%s: sent %v, came %v", room, seqs, log.came[room])
+		}
+	}
+	if cursor == "" {
+		t.Error("no cursor came")
+	}
+
+	// Places in each room, rather than a cursor, hold at every node too.
+	after, rest := map[string]uint64{}, 0
+	for i := range rooms {
+		room := fmt.Sprintf("orders.r%d.new", i)
+		after[room] = sent[room][10*i]
+		rest += len(sent[room]) - 10*i - 1
+	}
+	places, err := json.Marshal(after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range nodes {
+		c := hello(t, s, "reader")
+		c.want(fmt.Sprintf(`{"op":"join","room":"orders.**","after":%s}`, places), `{"op":"joined","room":"orders.**"}`)
+		behind := maps.Clone(after)
+		for n := 0; n < rest; {
+			f := c.next()
+			if f.Op != "message" {
+				continue
+			}
+			if f.Prev != behind[f.Room] {
+				t.Fatalf("n%d: %s has %d behind %d", i+1, f.Room, f.Seq, behind[f.Room])
+			}
+			behind[f.Room] = f.Seq
+			n++
 		}
 	}
 }
