@@ -188,12 +188,17 @@ func closing(f func() error, err *error) {
 }
 
 // early takes it for no failure that a server which was told to stop has not got ready, as when it waits
-// for the other nodes of its cluster.
+// for the other nodes of its cluster. What is the user's to mend stays an error.
 func early(ctx context.Context, err error, logger *slog.Logger) error {
-	if ctx.Err() == nil || !errors.Is(err, context.Canceled) {
+	var mistake *ConfigError
+	if ctx.Err() == nil || errors.As(err, &mistake) {
 		return err
 	}
-	logger.Info("told to stop before it was ready")
+	if errors.Is(err, context.Canceled) {
+		logger.Info("told to stop before it was ready")
+	} else { // what it waited for has its own words
+		logger.Info("told to stop before it was ready", "error", err)
+	}
 	return nil
 }
 
