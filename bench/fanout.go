@@ -41,8 +41,8 @@ func (f Fanout) check() error {
 		return errors.New("fanout needs time")
 	case f.Rooms < 0 || f.Rooms >= maxRooms:
 		return fmt.Errorf("at most %d rooms", maxRooms-1)
-	case f.Rooms > 0 && (f.Encoding != "json" || f.overHTTP()):
-		return errors.New("the receivers of a pattern have JSON over TCP")
+	case f.Rooms > 0 && (f.way().encoding(f.Encoding) != "json" || f.Transport == SSE):
+		return errors.New("the receivers of a pattern have JSON, over TCP or ws")
 	}
 	if _, err := parleyDialect(f.Encoding, ""); err != nil {
 		return err
@@ -155,7 +155,7 @@ func (r *fanoutRun) connect(ctx context.Context) error {
 	for i, c := range conns {
 		rec := newReceiver(r.way())
 		if r.Rooms > 0 {
-			rec.counter = &eventCounter{mark: messageMark}
+			rec.skipCursors()
 		}
 		// The samples are spread evenly, for servers serve their members in some order.
 		if k := i * samples / r.Receivers; i == (2*k+1)*r.Receivers/(2*samples) {

@@ -156,14 +156,21 @@ func (i *inflater) all(p []byte) ([]byte, error) {
 }
 
 // frameCounter counts the messages of a room in a stream of frames.
-type frameCounter struct{ frames }
+type frameCounter struct {
+	frames
+	cursors bool // there may be cursors between them, which are not counted
+}
+
+var cursorStart = []byte(`{"op":"cursor",`)
 
 func (f *frameCounter) count(p []byte) (n int64, err error) {
 	err = f.cut(p, func(message []byte) error {
-		if message != nil && !bytes.HasPrefix(message, messageStart) {
+		switch {
+		case message == nil || bytes.HasPrefix(message, messageStart):
+			n++
+		case !f.cursors || !bytes.HasPrefix(message, cursorStart):
 			return unexpected(message)
 		}
-		n++
 		return nil
 	})
 	return n, err

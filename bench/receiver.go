@@ -29,6 +29,15 @@ func newReceiver(w way) *receiver {
 	return r
 }
 
+// skipCursors has the receiver count messages alone, in what comes to members of a pattern.
+func (r *receiver) skipCursors() {
+	if f, ok := r.counter.(*frameCounter); ok {
+		f.cursors = true
+		return
+	}
+	r.counter = &eventCounter{mark: messageMark}
+}
+
 func (r *receiver) take(p []byte) error {
 	if r.sample != nil {
 		if err := r.sample.take(p); err != nil {

@@ -80,7 +80,7 @@ func (w way) dialect(t *target, encoding string) (dialect, error) {
 func (w way) counter(pong func([]byte) error) counter {
 	switch w.Transport {
 	case WebSocket:
-		return &frameCounter{frames{pong: pong}}
+		return &frameCounter{frames: frames{pong: pong}}
 	case SSE:
 		return &eventCounter{mark: eventMark}
 	}

@@ -42,6 +42,7 @@ func FuzzRecords(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{1})
 	f.Add([]byte{1, 's', 1, 2, 3, 1, 9, 9, 0, 0, 0, 0, 0, 'f', 9, 't', 9, 1, 0})
+	f.Add([]byte{1, 'f', 9, 'b', 9, 5, 0, 0, 0, 1, 'k', 'l', 4, 7, 'L', 3, 1, 4, 3})
 	f.Add([]byte{1, 's', 1, 2, 3, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
 	f.Add(work.Messages([]*parley.Message{{Seq: 1, Body: []byte("x")}}))
 	f.Add(work.Later(parley.Draft{Room: "r", Body: []byte("x")}, time.UnixMilli(1)))
@@ -68,6 +69,9 @@ func TestStepsAreApplied(t *testing.T) {
 	}{
 		"a snapshot of one job":      {[]byte{1, 's', 1, 2, 3, 1, 9, 9, 0, 0, 0, 0, 0}, 1, true},
 		"which is finished":          {[]byte{1, 's', 1, 2, 3, 1, 9, 9, 0, 0, 0, 0, 0, 'f', 9}, 0, true},
+		"a dead letter put back":     {[]byte{1, 'f', 9, 'b', 9, 5, 0, 0, 0, 0, 'l', 4, 7}, 1, true},
+		"its next life ends":         {[]byte{1, 'f', 9, 'b', 9, 5, 0, 0, 0, 0, 't', 9, 1, 0, 'f', 9}, 0, true},
+		"a letter in front of none":  {[]byte{1, 'l', 7, 7}, 0, false},
 		"a snapshot begins anew":     {[]byte{1, 'f', 9, 's', 1, 2, 3, 1, 9, 9, 0, 0, 0, 0, 0}, 1, true},
 		"another version":            {[]byte{2, 'f', 9}, 0, false},
 		"an unknown step":            {[]byte{1, 'x'}, 0, false},

@@ -49,3 +49,28 @@ func ReadLater(record []byte) (d parley.Draft, at time.Time, gone []uint64, err 
 
 // Fill has the books remember as many readers as they may.
 func (m *Manager) Fill() { m.known.Store(maxReaders) }
+
+// Letters is what a group remembers of the dead letters that were put back.
+type Letters struct{ l letters }
+
+func (l *Letters) Add(prev, seq uint64)         { l.l.add(prev, seq) }
+func (l *Letters) Has(seq uint64) (bool, error) { return l.l.has(seq) }
+func (l *Letters) Stretches() int               { return len(l.l.list) }
+
+// Again writes and reads them.
+func (l *Letters) Again() (Letters, error) {
+	record := l.l.appendTo([]byte{version})
+	b := &replayed{books: books{past: make(map[uint64]past)}, returned: make(map[uint64]*job)}
+	err := b.apply(record)
+	return Letters{b.back}, err
+}
+
+// Inbox is what the tail has brought.
+type Inbox struct{ in inbox }
+
+func (in *Inbox) Begin(last uint64)           { in.in.begin(last) }
+func (in *Inbox) Add(batch []*parley.Message) { in.in.add(batch) }
+func (in *Inbox) Behind(seq uint64) ([]*parley.Message, bool) {
+	return in.in.behind(seq)
+}
+func (in *Inbox) Bytes() int { return in.in.bytes }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"parley"
@@ -86,7 +87,7 @@ func (m *Manager) guard(g *group) {
 	defer m.gatesMu.Unlock()
 	gt := m.gates[g.key.room]
 	if gt == nil {
-		gt = &gate{limit: limit, groups: make(map[*group]place), moved: make(chan struct{})}
+		gt = &gate{limit: limit, waits: &m.counts.waited, groups: make(map[*group]place), moved: make(chan struct{})}
 		m.gates[g.key.room] = gt
 	}
 	g.gate = gt
@@ -114,6 +115,7 @@ func (m *Manager) unguard(g *group) {
 // goroutine, under a group's mu too.
 type gate struct {
 	limit int
+	waits *atomic.Uint64 // counts the messages that have waited
 
 	mu      sync.Mutex
 	groups  map[*group]place
@@ -144,6 +146,7 @@ func (gt *gate) enter(ctx context.Context) error {
 		gt.waiting++
 		gt.mu.Unlock()
 		if late == nil {
+			gt.waits.Add(1)
 			timer := time.NewTimer(gateWait)
 			defer timer.Stop()
 			late = timer.C
@@ -152,18 +155,20 @@ func (gt *gate) enter(ctx context.Context) error {
 		case <-moved:
 		case <-late:
 			gt.give()
+			return nil
 		case <-ctx.Done():
 			return errUncopied.Because(ctx.Err())
 		}
 	}
 }
 
-// give opens the gate: a group that cannot be written must not keep its room from being used for good.
-// What it misses then it says.
+// give opens the gate, for one that has waited and all who do: a group that cannot be written must not
+// keep its room from being used for good. What it misses then it says.
 func (gt *gate) give() {
 	gt.mu.Lock()
 	defer gt.mu.Unlock()
 	gt.given = true
+	gt.flying++
 	gt.move()
 }
 

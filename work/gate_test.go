@@ -87,6 +87,9 @@ func TestAGroupThatCannotCopyHoldsItsRoomUpForAWhile(t *testing.T) {
 		if waited := time.Since(began); waited < 10*time.Second || waited > time.Minute {
 			t.Errorf("10 messages have waited for %v", waited)
 		}
+		if n := b.work.Stats().Waited; n == 0 {
+			t.Error("no message is counted that has waited")
+		}
 		stuck.on.Store(false)
 		close(stuck.stuck)
 		w := b.take("r", "g", 20)

@@ -14,6 +14,7 @@ type Stats struct {
 	Back    uint64 // dead letters that were put back
 	Freed   uint64 // jobs that came back from a worker that had not begun them
 	Expired uint64 // jobs that nobody wanted in time
+	Waited  uint64 // messages that had to wait until the groups of their room had copied others
 	Missed  uint64 // times that a room did not keep messages until they were copied
 	Reloads uint64 // times that a group read its journals again after a failure
 
@@ -22,7 +23,7 @@ type Stats struct {
 }
 
 type counters struct {
-	copied, given, done, retried, failed, lost, dead, expired, missed, reloads, returned, freed atomic.Uint64
+	copied, given, done, retried, failed, lost, dead, expired, missed, reloads, returned, freed, waited atomic.Uint64
 }
 
 // Stats reads the counts.
@@ -32,7 +33,7 @@ func (m *Manager) Stats() Stats {
 		Copied: c.copied.Load(), Given: c.given.Load(), Done: c.done.Load(), Retried: c.retried.Load(),
 		Failed: c.failed.Load(), Lost: c.lost.Load(), Dead: c.dead.Load(), Expired: c.expired.Load(),
 		Missed: c.missed.Load(), Reloads: c.reloads.Load(),
-		Back: c.returned.Load(), Freed: c.freed.Load(),
+		Back: c.returned.Load(), Freed: c.freed.Load(), Waited: c.waited.Load(),
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

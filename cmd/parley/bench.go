@@ -84,7 +84,7 @@ CPU time rather than rates.`,
 	cmd.AddCommand(
 		newBenchFanoutCommand(&f), newBenchPublishCommand(&f), newBenchResumeCommand(&f),
 		newBenchIdleCommand(&f), newBenchStartCommand(&f), newBenchJoinCommand(&f),
-		newBenchStormCommand(&f), newBenchClusterCommand(&f), newBenchAttackCommand(&f), newBenchWorkCommand(&f), newBenchAskCommand(&f),
+		newBenchStormCommand(&f), newBenchClusterCommand(&f), newBenchAttackCommand(&f), newBenchWorkCommand(&f), newBenchAskCommand(&f), newBenchMapCommand(&f),
 		newBenchAllCommand(&f), newAttackerCommand(), newNATSServerCommand(), newWriteServerCommand(),
 	)
 	return cmd
@@ -151,6 +151,19 @@ func newBenchAskCommand(f *benchFlags) *cobra.Command {
 	p.IntVar(&l.Askers, "askers", 10, "sessions that ask, one question at a time")
 	p.IntVar(&l.Servers, "servers", 1, "sessions that answer")
 	p.DurationVar(&l.For, "for", 5*time.Second, "how long")
+	return cmd
+}
+
+func newBenchMapCommand(f *benchFlags) *cobra.Command {
+	var l bench.Map
+	cmd := f.command("map", "Lines that workers answer, in order, beside as many bare questions", func(ctx context.Context, s *bench.Setup) error {
+		return s.Map(ctx, l)
+	})
+	p := cmd.Flags()
+	p.Int64Var(&l.Lines, "lines", 50_000, "lines in all")
+	p.IntVar(&l.Workers, "workers", 8, "workers, each on a connection of its own")
+	p.IntVar(&l.Prefetch, "prefetch", 64, "jobs each holds at once")
+	p.IntVar(&l.Window, "window", defaultWindow, "lines on their way at a time")
 	return cmd
 }
 

@@ -25,6 +25,9 @@ func TestBenchCommandRefuses(t *testing.T) {
 		"which is one for TCP":    {"join", "--transport", "ws", "--addr", "127.0.0.1:1"},
 		"has a minute to settle":  {"idle", "--transport", "ws", "--settle", "2m"},
 		"1 to 2000000 joins":      {"join", "--joins", "0"},
+		"over TCP or ws":          {"fanout", "--rooms", "5", "--transport", "sse"},
+		"and a window":            {"map", "--window", "0"},
+		"a room keeps":            {"map", "--lines", "200000"},
 	} {
 		cmd := newBenchCommand()
 		cmd.SetArgs(args)
