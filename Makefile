@@ -63,6 +63,7 @@ fuzz:
 
 faults:
 	go run ./e2e/faults -runs $(RUNS) -seed $(SEED)
+	go run ./e2e/faults -minority -runs 3 -seed $(SEED)
 
 planted:
 	go run ./e2e/faults -plant all -runs 5 -seed $(SEED)

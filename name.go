@@ -18,6 +18,9 @@ const (
 // HookPrefix begins the names of hooks that send: no user has such a name, proved or not.
 const HookPrefix = "hook:"
 
+// Server is who the server's own messages are from, as dead letters are: no user has this name.
+const Server = "parley"
+
 // maxDecomposed is the bytes a character may have before NFC puts its parts together: a letter
 // with four marks. What is longer is refused before any work is done on it.
 const maxDecomposed = 12
@@ -113,6 +116,9 @@ func ParseName(s string) (string, error) {
 	}
 	if strings.IndexFunc(s, seen) < 0 {
 		return "", Errorf(BadRequest, "a name is more than spaces")
+	}
+	if strings.EqualFold(strings.TrimSpace(s), Server) {
+		return "", Errorf(BadRequest, "the name %s is the server's own", Server)
 	}
 	if head := strings.TrimSpace(s); len(head) >= len(HookPrefix) && strings.EqualFold(head[:len(HookPrefix)], HookPrefix) {
 		return "", Errorf(BadRequest, "a name does not begin with %s: those are of hooks", HookPrefix)

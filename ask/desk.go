@@ -26,6 +26,7 @@ type Desk struct {
 	open  map[string]*question
 	boot  string // makes ids of different lives different
 	next  uint64
+	nodes *nodes // the others; nil on one node alone
 }
 
 // Responder is somebody who serves a room.
@@ -54,12 +55,16 @@ type Asking struct {
 type question struct {
 	*Asking
 	asked map[*Responder]struct{} // and have not answered
+	away  *away                   // what is asked of other nodes; nil: nothing ever
 	timer *time.Timer
 	count int
 	size  int
+
+	put  bool // to somebody at this node
+	full bool // somebody had too many questions
 }
 
-// New makes a desk that nobody serves at.
+// New makes a desk of one node alone, that nobody serves at.
 func New() *Desk {
 	return &Desk{
 		rooms: make(map[string][]*Responder), open: make(map[string]*question),
@@ -77,7 +82,9 @@ func (d *Desk) Serve(room string, serving func(), put func(*parley.Question)) (*
 	}
 	r := &Responder{desk: d, room: room, put: put, waiting: make(map[*question]struct{})}
 	serving()
-	d.rooms[room] = append(d.rooms[room], r)
+	if d.rooms[room] = append(d.rooms[room], r); len(d.rooms[room]) == 1 {
+		d.nodes.serving(room, true)
+	}
 	return r, nil
 }
 
@@ -96,6 +103,7 @@ func (r *Responder) stop() {
 	rest := slices.DeleteFunc(slices.Clone(r.desk.rooms[r.room]), func(other *Responder) bool { return other == r })
 	if r.desk.rooms[r.room] = rest; len(rest) == 0 {
 		delete(r.desk.rooms, r.room)
+		r.desk.nodes.serving(r.room, false)
 	}
 }
 
@@ -120,39 +128,71 @@ func (r *Responder) Leave() {
 	r.stop()
 	for q := range r.waiting {
 		r.drop(q)
-		if len(q.asked) == 0 {
-			r.desk.end(q)
-		}
+		r.desk.settle(q)
 	}
 }
 
-// Ask puts a question to all who serve its room. The error says that nobody can be asked; End is
-// never called then.
+// Ask puts a question to those who serve its room. The error says that nobody can be asked; End is
+// never called then. In a cluster all nodes are asked where more than one answer is wanted, and else those
+// at this node first.
 func (d *Desk) Ask(a Asking) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	all := d.rooms[a.Question.Room]
-	if len(all) == 0 {
-		return parley.Errorf(parley.NoResponders, "nobody serves %s now", a.Question.Room)
+	q := d.begin(&a)
+	within := a.Question.Timeout
+	if d.nodes != nil {
+		within = d.nodes.begin(q)
 	}
+	return d.start(q, within)
+}
+
+// begin puts a question to those at this node who serve its room. The desk's mu is held, as in all
+// below.
+func (d *Desk) begin(a *Asking) *question {
 	d.next++
 	a.Question.ID = d.boot + "." + strconv.FormatUint(d.next, 36)
-	q := &question{Asking: &a, asked: make(map[*Responder]struct{}, len(all))}
+	all := d.rooms[a.Question.Room]
+	q := &question{Asking: a, asked: make(map[*Responder]struct{}, len(all))}
 	for _, r := range all {
 		if r.take(q) {
 			r.put(&a.Question)
+			q.put = true
 		}
 	}
-	if len(q.asked) == 0 {
-		return parley.Errorf(parley.Unavailable, "those who serve %s have too many questions now", a.Question.Room)
+	q.full = len(all) > 0 && !q.put
+	return q
+}
+
+// start opens a question that somebody was asked, and looks at it again within that time.
+func (d *Desk) start(q *question, within time.Duration) error {
+	if q.over() {
+		return q.failure()
 	}
-	d.open[a.Question.ID] = q
-	q.timer = time.AfterFunc(a.Question.Timeout, func() { d.late(q) })
+	d.open[q.Question.ID] = q
+	q.timer = time.AfterFunc(within, func() { d.late(q) })
 	return nil
 }
 
-// take notes a question as put to the responder, where it has room for it. The desk's mu is held,
-// as in all below.
+// over says whether nobody is left who could answer.
+func (q *question) over() bool {
+	return len(q.asked) == 0 && (q.away == nil || q.away.over())
+}
+
+// failure is why a question that is over has no answer; nil where it has.
+func (q *question) failure() error {
+	room := q.Question.Room
+	switch {
+	case q.count > 0:
+		return nil
+	case q.full:
+		return parley.Errorf(parley.Unavailable, "those who serve %s have too many questions now", room)
+	case q.put:
+		return parley.Errorf(parley.NoResponders, "those who served %s have gone away", room)
+	}
+	return parley.Errorf(parley.NoResponders, "nobody serves %s now", room)
+}
+
+// take notes a question as put to the responder, where it has room for it.
 func (r *Responder) take(q *question) bool {
 	size := len(q.Question.Body)
 	if n := len(r.waiting); n >= maxWaiting || (n > 0 && r.size+size > maxWaitingSize) {
@@ -171,30 +211,46 @@ func (r *Responder) drop(q *question) {
 	r.size -= len(q.Question.Body)
 }
 
-// late ends a question whose time is over.
+// late ends a question whose time is over, or asks more nodes.
 func (d *Desk) late(q *question) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.open[q.Question.ID] == q {
-		d.end(q)
+	switch {
+	case d.open[q.Question.ID] != q:
+	case q.away != nil && q.away.later > 0:
+		q.timer.Reset(q.away.later)
+		q.away.later = 0
+		d.nodes.widen(q)
+	case q.count > 0:
+		d.end(q, nil)
+	default:
+		d.end(q, parley.Errorf(parley.Timeout, "nobody has answered in time"))
+	}
+}
+
+// settle ends a question that is over, unless there is still somebody else to ask.
+func (d *Desk) settle(q *question) {
+	if q.over() && (q.count > 0 || q.away == nil || !d.nodes.more(q)) {
+		d.end(q, q.failure())
 	}
 }
 
 // end closes a question and says how it went.
-func (d *Desk) end(q *question) {
-	var err error
-	if q.count == 0 {
-		err = parley.Errorf(parley.Timeout, "nobody has answered in time")
-		if len(q.asked) == 0 {
-			err = parley.Errorf(parley.NoResponders, "those who served %s have gone away", q.Question.Room)
-		}
-	}
+func (d *Desk) end(q *question, err error) {
+	d.close(q)
+	q.End(q.count, err)
+}
+
+// close lets go of a question, and of what was expected of others.
+func (d *Desk) close(q *question) {
 	delete(d.open, q.Question.ID)
 	q.timer.Stop()
 	for r := range q.asked {
 		r.drop(q)
 	}
-	q.End(q.count, err)
+	if q.away != nil {
+		d.nodes.enough(q)
+	}
 }
 
 var errNobodyWaits = parley.Errorf(parley.NotFound, "nobody waits for that answer any more, or it was asked of somebody else")
@@ -212,19 +268,26 @@ func (r *Responder) Answer(id string, a *parley.Answer) error {
 		return errNobodyWaits
 	}
 	r.drop(q)
+	d.got(q, a)
+	return nil
+}
+
+// got takes an answer.
+func (d *Desk) got(q *question, a *parley.Answer) {
 	q.count++
 	q.size += len(a.Body)
 	q.Got(a)
-	if q.count >= q.Most || len(q.asked) == 0 || q.size >= maxAnswerSize {
-		d.end(q)
+	if q.count >= q.Most || q.size >= maxAnswerSize {
+		d.end(q, nil)
+	} else {
+		d.settle(q)
 	}
-	return nil
 }
 
 // Stats are of the moment.
 type Stats struct {
 	Responders int // rooms served, by each session
-	Questions  int // that are open
+	Questions  int // that are open, those of other nodes included
 }
 
 // Stats counts.

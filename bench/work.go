@@ -7,17 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"sync/atomic"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
 	"golang.org/x/sync/errgroup"
 )
 
 // Work is workers that take the jobs of a group and say that each is done, which counts when it is on disk.
-// The jobs are there before, or with a rate are sent meanwhile: then what counts is how soon each is with
-// a worker.
+// The jobs are there before, or with a rate are sent meanwhile: then what counts is how soon each begins, from
+// the moment at which its sender knows that it is on disk.
 type Work struct {
 	Jobs     int64
 	Workers  int // each on a connection of its own
@@ -44,7 +42,9 @@ func (Work) peer(string, string) []string { return nil }
 
 func (w Work) run(ctx context.Context, t *target) (Row, error) {
 	r := &workRun{Work: w, target: t, name: runName(), clock: newClock()}
-	if w.Rate == 0 {
+	if w.Rate > 0 {
+		r.starts = make([]start, w.Jobs)
+	} else {
 		if err := fill(ctx, t, r.name, 1, w.Jobs, w.Size); err != nil {
 			return Row{}, err
 		}
@@ -64,8 +64,7 @@ func (w Work) run(ctx context.Context, t *target) (Row, error) {
 	done, finish := context.WithCancel(gctx)
 	defer finish()
 	for _, c := range conns {
-		one := &benchWorker{run: r, conn: c, latency: newHistogram(), finish: finish}
-		r.workers = append(r.workers, one)
+		one := &benchWorker{run: r, conn: c, finish: finish}
 		g.Go(func() error { return one.work(done) })
 	}
 	if w.Rate > 0 {
@@ -90,11 +89,11 @@ func helloJSON(c net.Conn) error {
 // workRun is a work under way.
 type workRun struct {
 	Work
-	target  *target
-	name    string
-	clock   clock
-	workers []*benchWorker
-	acked   atomic.Int64
+	target *target
+	name   string
+	clock  clock
+	starts []start // of the jobs that are sent at a rate, by number
+	acked  atomic.Int64
 }
 
 func (r *workRun) counts() (int64, int64) {
@@ -104,11 +103,10 @@ func (r *workRun) counts() (int64, int64) {
 
 // benchWorker is one connection that works.
 type benchWorker struct {
-	run     *workRun
-	conn    net.Conn
-	latency *hdrhistogram.Histogram
-	finish  context.CancelFunc
-	out     []byte
+	run    *workRun
+	conn   net.Conn
+	finish context.CancelFunc
+	out    []byte
 }
 
 var (
@@ -158,10 +156,8 @@ func (b *benchWorker) work(ctx context.Context) error {
 func (b *benchWorker) take(room string, line []byte) error {
 	switch {
 	case bytes.HasPrefix(line, jobOp):
-		if b.run.Rate > 0 {
-			if at, err := strconv.ParseInt(string(between(line, jobBody)), 10, 64); err == nil {
-				record(b.latency, b.run.clock.now()-at)
-			}
+		if n, ok := numberAfter(line, jobBody); ok && n < int64(len(b.run.starts)) {
+			b.run.starts[n].begun.CompareAndSwap(0, b.run.clock.now())
 		}
 		b.out = append(append(b.out, `{"op":"done","room":"`...), room...)
 		b.out = append(append(b.out, `","job":"`...), between(line, jobName)...)
@@ -184,53 +180,6 @@ func between(line, key []byte) []byte {
 	return value
 }
 
-// feed sends jobs at the rate, each with the time at which it is sent.
-func (r *workRun) feed(ctx context.Context) error {
-	c, err := dial(ctx, r.target.addr, 0)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = c.Close() }()
-	if err := helloJSON(c); err != nil {
-		return err
-	}
-	if err := c.SetDeadline(time.Time{}); err != nil {
-		return err
-	}
-	go func() { // the answers are not looked at: a job that was not stored would never be done
-		buf := make([]byte, 64<<10)
-		for {
-			if _, err := c.Read(buf); err != nil {
-				return
-			}
-		}
-	}()
-	const tick = 2 * time.Millisecond
-	ticks := time.NewTicker(tick)
-	defer ticks.Stop()
-	room, began, sent := roomName(r.name, 0), time.Now(), int64(0)
-	var out []byte
-	for sent < r.Jobs {
-		select {
-		case <-ticks.C:
-		case <-ctx.Done():
-			return nil
-		}
-		due := min(int64(time.Since(began).Seconds()*float64(r.Rate)), r.Jobs)
-		for out = out[:0]; sent < due; sent++ {
-			out = append(append(out, `{"op":"send","room":"`...), room...)
-			out = append(out, `","body":"`...)
-			out = strconv.AppendInt(out, r.clock.now(), 10)
-			out = append(out, `"}`+"\n"...)
-		}
-		if _, err := c.Write(out); err != nil {
-			return err
-		}
-	}
-	<-ctx.Done() // the session stays until all is done
-	return nil
-}
-
 func (r *workRun) row(s stretch) Row {
 	row := Row{Load: "work", Params: []Param{
 		{"jobs", r.Jobs},
@@ -242,134 +191,9 @@ func (r *workRun) row(s stretch) Row {
 	row.figure("jobs_per_s", "jobs/s", s.rate())
 	row.cost(r.target, "cpu_s_per_1m", "CPU-s/1M", s)
 	if r.Rate > 0 {
-		all := newHistogram()
-		for _, w := range r.workers {
-			all.Merge(w.latency)
-		}
-		row.latency(all)
+		fromAck, fromSend := r.latencies()
+		row.latency(fromAck)
+		row.figure("sent_p99_ms", "p99 ms from the send", float64(fromSend.ValueAtQuantile(99))/1e6)
 	}
 	return row
-}
-
-// Ask is sessions that ask, one question after the other, and sessions that answer.
-type Ask struct {
-	Askers  int
-	Servers int // that serve the room: each gets every question, and the first answer counts
-	For     time.Duration
-}
-
-func (a Ask) check() error {
-	if a.Askers < 1 || a.Servers < 1 || a.For <= 0 {
-		return errors.New("ask needs sessions that ask, sessions that answer, and time")
-	}
-	return nil
-}
-
-func (Ask) peer(string, string) []string { return nil }
-
-func (a Ask) run(ctx context.Context, t *target) (Row, error) {
-	conns, err := dialAll(ctx, t.addr, a.Servers+a.Askers, t.say, func(_ int, c net.Conn) error { return helloJSON(c) })
-	if err != nil {
-		return Row{}, err
-	}
-	defer closeAll(conns)
-	room, clock := roomName(runName(), 0), newClock()
-	g, gctx := errgroup.WithContext(ctx)
-	asking, stop := context.WithTimeout(gctx, a.For)
-	defer stop()
-	for _, c := range conns[:a.Servers] {
-		if err := serveJSON(c, room); err != nil {
-			return Row{}, err
-		}
-		g.Go(func() error { return answerAll(asking, c, room) })
-	}
-	var asked atomic.Int64
-	counts := func() (int64, int64) { return asked.Load(), 0 }
-	before, err := t.mark(counts)
-	if err != nil {
-		return Row{}, err
-	}
-	latencies := make([]*hdrhistogram.Histogram, a.Askers)
-	for i, c := range conns[a.Servers:] {
-		latencies[i] = newHistogram()
-		g.Go(func() error { return askAll(asking, c, room, clock, latencies[i], &asked) })
-	}
-	err = g.Wait()
-	after, markErr := t.mark(counts)
-	if err = errors.Join(err, markErr); err != nil {
-		return Row{}, err
-	}
-	s := after.since(before)
-	row := Row{Load: "ask", Params: []Param{{"askers", a.Askers}, {"servers", a.Servers}, {"seconds", a.For.Seconds()}}}
-	row.figure("asks_per_s", "asks/s", s.rate())
-	row.cost(t, "cpu_s_per_1m", "CPU-s/1M", s)
-	all := newHistogram()
-	for _, h := range latencies {
-		all.Merge(h)
-	}
-	row.latency(all)
-	return row, nil
-}
-
-func serveJSON(c net.Conn, room string) error {
-	if _, err := fmt.Fprintf(c, `{"op":"serve","room":%q}`+"\n", room); err != nil {
-		return err
-	}
-	_, err := await(c, `"op":"serving"`)
-	return err
-}
-
-// eachLine calls do with each line that comes, until ctx ends.
-func eachLine(ctx context.Context, c net.Conn, do func(line []byte) error) error {
-	if err := c.SetDeadline(time.Time{}); err != nil {
-		return err
-	}
-	defer context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Now()) })()
-	in := bufio.NewReaderSize(c, 64<<10)
-	for {
-		line, err := in.ReadSlice('\n')
-		if err == nil {
-			err = do(line)
-		}
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-func answerAll(ctx context.Context, c net.Conn, room string) error {
-	var out []byte
-	return eachLine(ctx, c, func(line []byte) error {
-		if !bytes.HasPrefix(line, []byte(`{"op":"question"`)) {
-			return nil // an answer that was not needed any more
-		}
-		out = append(append(out[:0], `{"op":"answer","room":"`...), room...)
-		out = append(append(out, `","question":"`...), between(line, []byte(`"question":"`))...)
-		_, err := c.Write(append(out, `","body":"yes"}`+"\n"...))
-		return err
-	})
-}
-
-func askAll(ctx context.Context, c net.Conn, room string, clock clock, latency *hdrhistogram.Histogram, asked *atomic.Int64) error {
-	question := []byte(fmt.Sprintf(`{"op":"ask","room":%q,"body":"what?","ref":1}`+"\n", room))
-	began := clock.now()
-	if _, err := c.Write(question); err != nil {
-		return err
-	}
-	return eachLine(ctx, c, func(line []byte) error {
-		switch {
-		case bytes.HasPrefix(line, []byte(`{"op":"answer"`)) && !bytes.HasPrefix(line, []byte(`{"op":"answered"`)):
-			record(latency, clock.now()-began)
-			return nil
-		case !bytes.HasPrefix(line, []byte(`{"op":"answered"`)):
-			return unexpected(line)
-		}
-		asked.Add(1)
-		began = clock.now()
-		_, err := c.Write(question)
-		return err
-	})
 }

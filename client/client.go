@@ -48,6 +48,10 @@ type Status struct {
 	User  string        // who the client is, in the server's word
 	Err   error         // why it is not connected; nil when it is
 	Retry time.Duration // when reconnecting: how long until the next try
+
+	// Unavailable says why the server, though the client is connected, stores nothing for now: it cannot reach
+	// enough of its cluster. "" = it does, as far as it has said: it tells clients that read a room.
+	Unavailable string
 }
 
 // State is the one word of a [Status].

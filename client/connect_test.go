@@ -368,3 +368,35 @@ func FuzzAddresses(f *testing.F) {
 		}
 	})
 }
+
+// A server that can store nothing says so, and when it can again.
+func TestStatusTellsThatNothingCanBeStored(t *testing.T) {
+	act := func(p *peer) {
+		p.welcome()
+		p.say(`{"op":"joined","ref":%s,"room":"lobby","seq":0}`, p.hear(wire.Join))
+		p.say(`{"op":"status","available":false,"message":"too few nodes"}`, wire.Op{})
+		p.say(`{"op":"status","available":true,"message":"enough"}`, wire.Op{})
+		p.say(`{"op":"message","room":"lobby","seq":1,"prev":0,"id":"1","from":"bob","at":"2026-11-22T07:00:00.000Z","type":"text","body":"one"}`, wire.Op{})
+		p.wait()
+	}
+	said := make(chan client.Status, 10)
+	c, err := client.Connect(t.Context(), "model", client.WithDialer(script(t, act)), client.WithStatus(func(st client.Status) { said <- st }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for _, err := range c.Room("lobby").Messages(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		break
+	}
+	for _, want := range []string{"", "too few nodes", ""} {
+		if st := <-said; st.State != client.Connected || st.Unavailable != want || st.Err != nil || st.User != "guest-1" {
+			t.Errorf("%+v; want to be connected, and %q", st, want)
+		}
+	}
+	if st := c.Status(); st.Unavailable != "" {
+		t.Errorf("at last: %+v", st)
+	}
+}

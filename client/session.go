@@ -278,6 +278,7 @@ var handlers = map[string]func(*session, *wire.Frame){
 
 	"job":      (*session).onJob,
 	"question": (*session).onQuestion,
+	"status":   (*session).onStatus,
 }
 
 func (s *session) onMessage(f *wire.Frame) {
@@ -301,6 +302,15 @@ func (s *session) onLeft(f *wire.Frame) {
 	} else if sub := s.listener(f.Room); sub != nil {
 		sub.expelled(s)
 	}
+}
+
+// onStatus takes whether the server can store messages. Sends and readers wait by themselves.
+func (s *session) onStatus(f *wire.Frame) {
+	st := s.client.Status()
+	if st.Unavailable = f.Message; f.Available {
+		st.Unavailable = ""
+	}
+	s.client.setStatus(st, s, nil)
 }
 
 // onError takes an error that answers nothing as the reason for the end that follows it.

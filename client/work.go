@@ -30,6 +30,7 @@ func Parallel(n int) WorkOption { return func(o *workOptions) { o.parallel = n }
 
 // Prefetch says how many jobs are held, those being handled included. The default is as many as are
 // handled at a time: a job that waits here could be done elsewhere. More of them keep short jobs coming.
+// Those that were not begun when the connection ends have not been tried.
 func Prefetch(n int) WorkOption { return func(o *workOptions) { o.op.Prefetch = n } }
 
 // Deadline says after which silence a job is taken from this worker; 30 s by default. As long as its
@@ -74,8 +75,8 @@ func (d delayed) Unwrap() error { return d.error }
 func RetryAfter(d time.Duration, err error) error { return delayed{err, d} }
 
 // Work takes jobs of a group and has handle do each, until ctx ends, which is its error then, or the
-// server refuses for good. It goes on after lost connections. When ctx ends it takes no more, waits for
-// the handlers, and reports what they did.
+// server refuses for good. It goes on after lost connections. When ctx ends it takes no more, gives back
+// what was not begun, which costs these jobs no try, waits for the handlers, and reports what they did.
 //
 // A job is done at least once: again, perhaps elsewhere, if the answer to its end was lost.
 func (c *Client) Work(ctx context.Context, room, group string, handle Handler, opts ...WorkOption) error {
@@ -86,6 +87,9 @@ func (c *Client) Work(ctx context.Context, room, group string, handle Handler, o
 	}
 	if o.op.Prefetch == 0 {
 		o.op.Prefetch = o.parallel
+	}
+	if o.parallel < o.op.Prefetch {
+		o.op.Parallel = o.parallel
 	}
 	o.op.Room, o.op.Group = room, group
 	if o.parallel < 1 || o.parallel > wire.MaxPrefetch {
@@ -118,8 +122,9 @@ type worker struct {
 	jobs    chan handed
 	wake    chan struct{} // of one: the session is over
 
-	mu   sync.Mutex
-	sess *session // where it takes
+	mu      sync.Mutex
+	sess    *session // where it takes
+	leaving bool     // no job is begun any more
 }
 
 // handed is a job, and the connection by which it came.
@@ -136,8 +141,9 @@ func (w *worker) run(ctx context.Context) error {
 	}
 	err := w.take(ctx)
 	stop()
+	left := w.leave()
 	handlers.Wait()
-	w.leave()
+	left()
 	return err
 }
 
@@ -189,35 +195,56 @@ func (w *worker) take(ctx context.Context) error {
 	}
 }
 
-// leave has no more jobs come.
-func (w *worker) leave() {
+// leave has no more jobs come, and gives back those that were not begun, now and until the server has
+// heard of it. That is what the returned function waits for, as long as it takes to report an outcome.
+func (w *worker) leave() (wait func()) {
 	w.mu.Lock()
 	s := w.sess
+	w.leaving = true
 	w.mu.Unlock()
 	if s == nil {
-		return
+		return func() {}
 	}
-	s.dismiss(w)
-	s.ask(wire.Op{Kind: wire.Stop, Room: w.options.op.Room, Group: w.options.op.Group}, nil)
-	for { // those that were not begun can be done by others
+	stopped := make(replyChan, 1)
+	s.ask(wire.Op{Kind: wire.Stop, Room: w.options.op.Room, Group: w.options.op.Group}, stopped)
+	for more := true; more; {
 		select {
 		case h := <-w.jobs:
-			if h.sess == s {
-				now := time.Duration(0)
-				s.ask(wire.Op{Kind: wire.Retry, Room: h.job.Room, Job: h.job.Job, Delay: &now}, nil)
-			}
+			w.release(h)
 		default:
-			return
+			more = false
 		}
+	}
+	late := time.NewTimer(reportWithin)
+	return func() {
+		defer late.Stop()
+		select {
+		case <-stopped:
+		case <-late.C:
+		}
+		s.dismiss(w)
 	}
 }
 
-// deliver takes a job that came on s. It must not wait: what there is no room for is given to another
-// when its deadline has passed.
+// release gives back a job that was not begun. One that came by a connection which has ended is another's
+// by now.
+func (w *worker) release(h handed) {
+	h.sess.ask(wire.Op{Kind: wire.Release, Room: h.job.Room, Job: h.job.Job}, nil)
+}
+
+// deliver takes a job that came on s. It must not wait: what there is no room for is given back.
 func (w *worker) deliver(s *session, j *parley.Job) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	h := handed{j, s}
+	if w.leaving {
+		w.release(h)
+		return
+	}
 	select {
-	case w.jobs <- handed{j, s}:
+	case w.jobs <- h:
 	default:
+		w.release(h)
 	}
 }
 
@@ -238,7 +265,11 @@ func (w *worker) handleAll(ctx context.Context) {
 		}
 		select {
 		case h := <-w.jobs:
-			if !h.sess.ended() {
+			switch {
+			case h.sess.ended():
+			case ctx.Err() != nil:
+				w.release(h)
+			default:
 				w.do(ctx, h.job)
 			}
 		case <-ctx.Done():

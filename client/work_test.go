@@ -285,3 +285,83 @@ func TestAskAndAnswer(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A worker that stops gives back what it has not begun, at once and without a try, and ends when what it
+// has begun is through.
+func TestAWorkerThatStopsGivesBackWhatItHasNotBegun(t *testing.T) {
+	addr, _, _ := realServer(t)
+	c, other := connected(t, addr), connected(t, addr)
+	const n = 6
+	for i := range n {
+		if _, err := c.Room("r").Publish(patient(t), fmt.Append(nil, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, stop := context.WithCancel(patient(t))
+	begun, finish := make(chan struct{}), make(chan struct{})
+	ended := make(chan error, 1)
+	go func() {
+		ended <- c.Work(ctx, "r", "g", func(_ context.Context, j *parley.Job) error {
+			close(begun) // of one job alone
+			<-finish
+			return nil
+		}, client.Prefetch(n), client.Tries(1))
+	}()
+	<-begun
+	stop()
+	rest, enough := context.WithCancel(patient(t))
+	defer enough()
+	var bodies []string
+	err := other.Work(rest, "r", "g", func(_ context.Context, j *parley.Job) error {
+		if j.Tries != 1 {
+			t.Errorf("job %s has had %d tries", j.Body, j.Tries)
+		}
+		if bodies = append(bodies, string(j.Body)); len(bodies) == n-1 {
+			enough()
+		}
+		return nil
+	}, client.Tries(1)) // while the first job is still being done
+	if want := "1 2 3 4 5"; !errors.Is(err, context.Canceled) || strings.Join(bodies, " ") != want {
+		t.Errorf("the other worker got %v, want %s: %v", bodies, want, err)
+	}
+	close(finish)
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if page, err := c.Room("r.dead").History(patient(t)); err != nil || len(page.Messages) > 0 {
+		t.Errorf("dead letters: %v, %v", page.Messages, err)
+	}
+}
+
+func TestADeadLetterIsPutBackOnce(t *testing.T) {
+	addr, _, _ := realServer(t)
+	c := connected(t, addr)
+	if _, err := c.Room("r").Publish(patient(t), []byte("job")); err != nil {
+		t.Fatal(err)
+	}
+	work := func(err error) {
+		t.Helper()
+		ctx, stop := context.WithCancel(patient(t))
+		defer stop()
+		if end := c.Work(ctx, "r", "g", func(context.Context, *parley.Job) error { stop(); return err }); !errors.Is(end, context.Canceled) {
+			t.Fatal(end)
+		}
+	}
+	work(client.Fail(errors.New("no")))
+	page, err := c.Room("r.dead").History(patient(t))
+	if err != nil || len(page.Messages) != 1 {
+		t.Fatal(page.Messages, err)
+	}
+	letter := page.Messages[0].Seq
+	for _, want := range []bool{false, true} {
+		if before, err := c.Room("r").PutBack(patient(t), letter); before != want || err != nil {
+			t.Errorf("put back before: %t, %v", before, err)
+		}
+	}
+	work(nil)
+	for _, letter := range []uint64{0, letter + 1} {
+		if _, err := c.Room("r").PutBack(patient(t), letter); err == nil {
+			t.Errorf("letter %d was put back", letter)
+		}
+	}
+}

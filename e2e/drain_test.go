@@ -159,3 +159,24 @@ func TestSecondTermQuits(t *testing.T) {
 		s.start() // and nothing is broken
 	}
 }
+
+// A node that waits for its cluster once took TERM for a failure: "context canceled", exit 1.
+func TestANodeThatWaitsForItsClusterEndsWell(t *testing.T) {
+	t.Parallel()
+	at := freeAddresses(t, 3)
+	s := newServer(t, []string{"--node", "n1", "--cluster-listen", at[0], "--cluster-join", strings.Join(at, ",")})
+	p, err := s.launch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.stderr.wait(regexp.MustCompile("waiting for the other nodes"), p.done, patience); err != nil {
+		t.Fatal(err)
+	}
+	p.signal(syscall.SIGTERM)
+	if code := p.exit(patience); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if text := p.stderr.String(); strings.Contains(text, "context canceled") || !strings.Contains(text, "told to stop before it was ready") {
+		t.Errorf("it said:\n%s", text)
+	}
+}

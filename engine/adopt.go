@@ -71,6 +71,9 @@ func (e *Engine) takeOver(ctx context.Context, st *store) error {
 			return fmt.Errorf("engine: adopt %s: %w", p.stream, err)
 		}
 	}
+	if err := st.settle(ctx, e.parts, e.cfg.replicas()); err != nil {
+		return fmt.Errorf("engine: adopt: %w", err)
+	}
 	from.close()
 	from = nil
 	if err := os.Rename(old.Dir, filepath.Join(e.cfg.Dir, adoptedDir)); err != nil {

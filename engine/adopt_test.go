@@ -11,6 +11,7 @@ import (
 )
 
 func TestAClusterAdoptsWhatOneNodeHasStored(t *testing.T) {
+	t.Parallel()
 	cl := configureCluster(t, engine.Config{})
 	alone := engine.Config{Dir: cl.configs[1].Dir}
 	e := open(t, alone)

@@ -138,6 +138,7 @@ func settled(t testing.TB, e *engine.Engine, want map[string][]*parley.Message) 
 }
 
 func TestOneNodesBackupIsRestoredOnOneNodeAndOnThree(t *testing.T) {
+	t.Parallel()
 	e := open(t, engine.Config{})
 	want, records := fillRooms(t, e, 300), allRecords(t, e)
 	file := backUp(t, e)
@@ -155,6 +156,7 @@ func TestOneNodesBackupIsRestoredOnOneNodeAndOnThree(t *testing.T) {
 }
 
 func TestAClustersBackupIsRestoredOnOneNode(t *testing.T) {
+	t.Parallel()
 	cl := newCluster(t, engine.Config{})
 	want := fillRooms(t, cl.nodes[0], 100)
 	records := allRecords(t, cl.nodes[0])

@@ -50,6 +50,7 @@ func TestTheBusReachesTheOthers(t *testing.T) {
 }
 
 func TestTheStatusShowsNodesAndLeaders(t *testing.T) {
+	t.Parallel()
 	cl := newCluster(t, engine.Config{Partitions: 3})
 	even := func(s *engine.Status) bool {
 		leads := 0

@@ -155,6 +155,11 @@ func (c *Cluster) join(o *server.Options) error {
 		o.Cluster.TLSConfig, o.Cluster.TLSTimeout = c.TLS.Clone(), handshakeWithin.Seconds()
 		o.Cluster.AuthTimeout += o.Cluster.TLSTimeout
 	}
+	o.Cluster.WriteDeadline = routeWrites
+	o.Cluster.PingInterval, o.Cluster.MaxPingsOut = routePings, routePingsOut
+	if c.SlowElections {
+		o.Cluster.PingInterval = slowRoutePings
+	}
 	if c.size() <= maxReplicas { // see readsHere
 		// Every node has a replica of everything. Its reads stay with that one, so that what it has
 		// shown once it finds again: routes do not carry them to others, which may be behind.
@@ -175,6 +180,16 @@ func (c *Cluster) join(o *server.Options) error {
 	}
 	return nil
 }
+
+// A route over a network that loses everything must not be trusted for long. TCP would try again ever
+// more seldom, so that a cut that is healed stayed a cut for as long as it was one before; and a
+// write that waits for the other side would keep this one from stopping.
+const (
+	routeWrites    = 2 * time.Second // without a byte taken, a route is made anew
+	routePings     = time.Second
+	routePingsOut  = 3 // without an answer, likewise
+	slowRoutePings = 5 * time.Second
+)
 
 // password is what nodes say to each other: made of the secret, which itself is not said.
 func (c *Cluster) password() (string, error) {

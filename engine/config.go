@@ -58,7 +58,8 @@ type Config struct {
 	// here for tests.
 	Sync func() error
 
-	losesCopy func(seq uint64) bool // for tests: true = this live copy never comes
+	losesCopy   func(seq uint64) bool // for tests: true = this live copy never comes
+	closeWithin time.Duration         // how long the store may take to close; another for tests
 }
 
 // The defaults that Config names.
@@ -73,6 +74,9 @@ const (
 	defaultSafetyCheck = 5 * time.Second
 	defaultTimeout     = 15 * time.Second
 	replicatedTimeout  = 4500 * time.Millisecond
+
+	defaultCloseWithin    = time.Minute // a large log is written up before it is closed
+	replicatedCloseWithin = 8 * time.Second
 )
 
 // withDefaults gives c with every field set, or says what is wrong with it. Unlimited retention is
@@ -86,8 +90,10 @@ func (c Config) withDefaults() (Config, error) {
 	orInt(&c.SafetyCheck, defaultSafetyCheck)
 	if c.replicated() {
 		orInt(&c.AppendTimeout, replicatedTimeout)
+		orInt(&c.closeWithin, replicatedCloseWithin)
 	}
 	orInt(&c.AppendTimeout, defaultTimeout)
+	orInt(&c.closeWithin, defaultCloseWithin)
 	if c.URL != "" {
 		c.MinFree = -1 // the disk is another's
 		if c.Node == "" {

@@ -60,6 +60,10 @@ var ErrInUse = errors.New("engine: the data directory is in use by another proce
 // cluster without Adopt.
 var ErrAlone = errors.New("the messages in it were stored by one node alone; a cluster takes them over only where it is told to adopt them")
 
+// ErrLeft says that the log could not be closed in order within its time. Nothing is lost by that: what was
+// acknowledged is on disk. But the directory stays locked until the process ends, as it should now.
+var ErrLeft = errors.New("engine: the log has not closed in time and is left as it is; what was acknowledged is on disk")
+
 // Open starts the log in c.Dir, making it where there is none. What a crash has left in the page
 // cache alone is synced before anything is shown. ctx bounds the start only.
 func Open(ctx context.Context, c Config) (*Engine, error) {
@@ -174,7 +178,7 @@ func (e *Engine) openStore(ctx context.Context) (lasts []uint64, err error) {
 }
 
 // Close refuses new appends, waits for those under way as long as they may take, stops the tail
-// and closes the log. It may be called again.
+// and closes the log; ErrLeft where that takes too long. It may be called again.
 func (e *Engine) Close() error { return e.close() }
 
 func (e *Engine) shut() error {
@@ -192,10 +196,13 @@ func (e *Engine) shut() error {
 	e.failHeld(errClosed, func(*slot) bool { return true })
 	e.rooms.stopAll()
 	e.many.stopAll()
-	e.store.Load().close()
+	closed := e.store.Load().closeWithin(e.cfg.closeWithin)
 	err := e.disk.sync()
 	if err != nil {
 		err = fmt.Errorf("engine: sync %s: %w", e.cfg.Dir, err)
+	}
+	if !closed {
+		return errors.Join(err, ErrLeft)
 	}
 	return errors.Join(err, e.disk.close())
 }

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"time"
+
 	"github.com/nats-io/nats.go"
 
 	"parley"
@@ -21,6 +23,11 @@ func (e *Engine) Held() (n int) {
 		p.mu.Unlock()
 	}
 	return n
+}
+
+func (c Config) ClosingWithin(d time.Duration) Config {
+	c.closeWithin = d
+	return c
 }
 
 func (e *Engine) Break(reason string) { e.storeBroke(reason) }

@@ -365,6 +365,7 @@ func TestANodeThatStopsHandsItsLeadersOver(t *testing.T) {
 }
 
 func TestAnEmptyNodeTakesALostOnesPlace(t *testing.T) {
+	t.Parallel()
 	cl := newCluster(t, engine.Config{SafetyCheck: time.Second})
 	s := startSenders(t, 16, cl.nodes[0], cl.nodes[1])
 	s.until(1000)

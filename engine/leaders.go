@@ -26,7 +26,9 @@ func (e *Engine) spread() {
 		return
 	}
 	e.log.Info("leading too many partitions, one is handed over", "stream", p.stream, "leading", own, "to", to)
-	if err := e.handOver(p, to); err != nil {
+	ctx, cancel := context.WithTimeout(e.ctx, handOverWait)
+	defer cancel()
+	if err := e.handOver(ctx, p, to); err != nil {
 		e.log.Warn("hand a partition over", "stream", p.stream, "error", err)
 	}
 }
@@ -84,13 +86,11 @@ func (e *Engine) successor(s *seen, leads map[string]int) (string, bool) {
 }
 
 // handOver makes another node the partition's leader.
-func (e *Engine) handOver(p *partition, to string) error {
+func (e *Engine) handOver(ctx context.Context, p *partition, to string) error {
 	body, err := json.Marshal(map[string]any{"placement": map[string]string{"preferred": to}})
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), handOverWait)
-	defer cancel()
 	answer, err := e.store.Load().pub.RequestWithContext(ctx, handOverAt+p.stream, body)
 	if err != nil {
 		return err
@@ -110,19 +110,23 @@ func (e *Engine) handOver(p *partition, to string) error {
 }
 
 // HandOver has other nodes lead what this one leads, as far as they can: for a node that is about to
-// stop, so that nobody waits for a leader when it does. It takes a second or so. Alone it does nothing.
+// stop, so that nobody waits for a leader when it does. It takes a second or so, and never more than four.
+// Alone it does nothing, nor where no majority would hear of it.
 func (e *Engine) HandOver() {
-	if e.cfg.Cluster == nil {
+	if e.cfg.Cluster == nil || e.Apart() != nil {
 		return
 	}
-	e.look()
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(e.ctx, 3*handOverWait)
+	defer cancel()
+	e.look(ctx)
 	w := &e.watched
 	w.mu.Lock()
 	me := e.cfg.Cluster.Node
 	rooms, journals := e.leads()
 	given := make(map[*partition]string)
 	for i, s := range w.by {
-		if s.leader != me {
+		if s.leader != me || s.at.Before(began) {
 			continue
 		}
 		leads := rooms
@@ -136,7 +140,7 @@ func (e *Engine) HandOver() {
 	}
 	w.mu.Unlock()
 	for p, to := range given {
-		if err := e.handOver(p, to); err != nil {
+		if err := e.handOver(ctx, p, to); err != nil {
 			e.log.Warn("hand a partition over", "stream", p.stream, "error", err)
 		}
 	}

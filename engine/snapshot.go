@@ -241,6 +241,28 @@ func (s *store) compare(ctx context.Context, stream string, of snapshot, replica
 	}
 }
 
+// settle waits until all streams have been on all their replicas for a moment. A replica that has just
+// been added says that it lacks nothing before it knows what there is, and waits long for a leader that
+// ends while it catches up.
+func (s *store) settle(ctx context.Context, parts []*partition, replicas int) error {
+	for since := time.Now(); time.Since(since) < settledFor; {
+		for _, p := range parts {
+			try, cancel := context.WithTimeout(ctx, watchWithin)
+			is, err := s.js.Stream(try, p.stream)
+			cancel()
+			if err != nil || !everywhere(is.CachedInfo().Cluster, replicas) {
+				since = time.Now()
+			}
+		}
+		if err := rest(ctx, fenceMost); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const settledFor = time.Second
+
 // everywhere says whether a stream has all its replicas, and they all of it.
 func everywhere(c *jetstream.ClusterInfo, replicas int) bool {
 	if replicas == 1 {

@@ -222,6 +222,24 @@ func (s *store) close() {
 	}
 }
 
+// closeWithin is close for as long as it may take; false: it goes on by itself, and the directory is
+// still in its hands.
+func (s *store) closeWithin(d time.Duration) bool {
+	closed := make(chan struct{})
+	go func() { // waited for, or left to the end of the process
+		defer close(closed)
+		s.close()
+	}()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-closed:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
 // lastSeq is the seq of the newest message that the partition's stream has ever held.
 func (s *store) lastSeq(ctx context.Context, p *partition) (uint64, error) {
 	stream, err := s.js.Stream(ctx, p.stream)

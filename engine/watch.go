@@ -17,9 +17,8 @@ import (
 const (
 	watchEvery  = 500 * time.Millisecond
 	watchWithin = time.Second     // bound on what one leader is asked
-	apartAfter  = 3 * time.Second // without a majority for so long, nothing is taken any more
 	watchAtOnce = 16              // leaders asked at a time
-	silentAfter = 3 * time.Second // a replica its leader has not heard for so long is away
+	silentAfter = 3 * time.Second // a replica its leader has not heard for so long is away; without a majority nothing is taken
 	slowSilent  = 12 * time.Second
 	electedAt   = "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED."
 )
@@ -29,6 +28,7 @@ type seen struct {
 	leader   string
 	replicas []*jetstream.PeerInfo // the others
 	at       time.Time
+	heard    time.Time // when the leader last heard a majority; zero: no leader has said
 }
 
 // watched is what the watch knows of the partitions.
@@ -71,13 +71,13 @@ func (e *Engine) runWatch() {
 		case <-e.ctx.Done():
 			return
 		}
-		e.look()
+		e.look(e.ctx)
 		e.spread()
 	}
 }
 
-// look asks all leaders once.
-func (e *Engine) look() {
+// look asks all leaders once, for as long as ctx lets it.
+func (e *Engine) look(ctx context.Context) {
 	st := e.store.Load()
 	found := make([]seen, len(e.parts))
 	turns := make(chan struct{}, watchAtOnce)
@@ -86,7 +86,7 @@ func (e *Engine) look() {
 		turns <- struct{}{}
 		all.Go(func() {
 			defer func() { <-turns }()
-			found[i] = e.lookAt(st, p)
+			found[i] = e.lookAt(ctx, st, p)
 		})
 	}
 	all.Wait()
@@ -94,20 +94,37 @@ func (e *Engine) look() {
 }
 
 // lookAt asks one leader. The zero value: there is none with a majority.
-func (e *Engine) lookAt(st *store, p *partition) seen {
-	ctx, cancel := context.WithTimeout(e.ctx, watchWithin)
+func (e *Engine) lookAt(ctx context.Context, st *store, p *partition) seen {
+	ctx, cancel := context.WithTimeout(ctx, watchWithin)
 	defer cancel()
 	stream, err := st.js.Stream(ctx, p.stream)
 	if err != nil {
 		return seen{}
 	}
 	info := stream.CachedInfo()
-	if info.Cluster == nil || info.Cluster.Leader == "" || !e.majority(info.Cluster) {
+	if info.Cluster == nil || info.Cluster.Leader == "" {
 		return seen{}
+	}
+	heard := time.Now().Add(-silence(info.Cluster.Replicas))
+	if !e.majority(info.Cluster) {
+		return seen{heard: heard}
 	}
 	p.found(info.State.LastSeq)
 	e.written(p, info.State.LastSeq)
-	return seen{leader: info.Cluster.Leader, replicas: info.Cluster.Replicas, at: time.Now()}
+	return seen{leader: info.Cluster.Leader, replicas: info.Cluster.Replicas, at: time.Now(), heard: heard}
+}
+
+// silence is for how long a leader has not heard a majority, itself counted in.
+func silence(replicas []*jetstream.PeerInfo) time.Duration {
+	if len(replicas) == 0 {
+		return 0
+	}
+	var all []time.Duration
+	for _, r := range replicas {
+		all = append(all, r.Active)
+	}
+	slices.Sort(all)
+	return all[(len(all)+1)/2-1]
 }
 
 // majority says whether a leader hears enough of its replicas. One that was cut off goes on for
@@ -122,12 +139,14 @@ func (e *Engine) majority(c *jetstream.ClusterInfo) bool {
 	return here > (len(c.Replicas)+1)/2
 }
 
-func (e *Engine) alive(r *jetstream.PeerInfo) bool {
-	after := silentAfter
+func (e *Engine) alive(r *jetstream.PeerInfo) bool { return !r.Offline && r.Active < e.silent() }
+
+// silent is how long nothing need be heard for a node to be taken for away.
+func (e *Engine) silent() time.Duration {
 	if e.cfg.Cluster == nil || e.cfg.Cluster.SlowElections {
-		after = slowSilent
+		return slowSilent
 	}
-	return !r.Offline && r.Active < after
+	return silentAfter
 }
 
 // learn takes what a round has shown: a partition with a new leader is checked, and where no
@@ -138,8 +157,11 @@ func (e *Engine) learn(found []seen) {
 	checks := false
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	whole := true
+	whole, heard := true, now
 	for i := range found {
+		if at := found[i].heard; !at.IsZero() && at.Before(heard) {
+			heard = at
+		}
 		if found[i].leader == "" {
 			whole = false
 			continue
@@ -154,17 +176,29 @@ func (e *Engine) learn(found []seen) {
 	if checks {
 		kick(e.safetyKick)
 	}
-	if whole {
+	switch {
+	case whole:
 		w.whole = now
+	case heard.Before(w.whole): // a leader that is cut off has noticed late
+		w.whole = heard
 	}
-	e.setApart(now.Sub(w.whole))
+	e.setApart(!whole && now.Sub(w.whole) > e.silent(), now.Sub(w.whole))
 }
 
 var errApart = errors.New("some partition has no leader with a majority")
 
-func (e *Engine) setApart(since time.Duration) {
+// Apart says why this node cannot store anything with the others: a partition has no leader that
+// hears a majority, for 3 seconds by now, or 12 where elections are slow. Nil: all have one.
+func (e *Engine) Apart() error {
+	if err := e.health.apart.Load(); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (e *Engine) setApart(apart bool, since time.Duration) {
 	var reason *parley.Error
-	if since > apartAfter {
+	if apart {
 		reason = errNoQuorum.Because(errApart)
 	}
 	was := e.health.apart.Swap(reason)

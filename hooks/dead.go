@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"parley"
-	"parley/work"
 )
 
 // maxLetterBody is how large a body may be for a dead letter to hold it. A larger one is in its room
@@ -48,7 +47,7 @@ func (h *hook) bury(ctx context.Context, t *target, l *lane, m *parley.Message) 
 	id := sha256.Sum256([]byte(h.name + "\x00" + m.Room + "\x00" + strconv.FormatUint(m.Seq, 10)))
 	done := make(chan error, 1)
 	err = h.sender.Log.Append(ctx, parley.Draft{
-		Room: t.Dead, ID: hex.EncodeToString(id[:16]), From: work.From, Type: parley.JSON, Body: data, Retry: true,
+		Room: t.Dead, ID: hex.EncodeToString(id[:16]), From: parley.Server, Type: parley.JSON, Body: data, Retry: true,
 	}, func(_ parley.Receipt, err error) { done <- err })
 	if err != nil {
 		return err

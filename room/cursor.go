@@ -172,22 +172,32 @@ func behind(at parley.Position, marks []mark) parley.Position {
 }
 
 // unseen finds the next run of messages that the member has not got, and that its session, where that
-// matters, did not send itself. A cursor frame is left out as long as the member may be ahead of it.
+// matters, did not send itself. It ends in front of a cursor frame that the member is ahead of.
 func (c *cursor) unseen(marks []mark, i int, sent bool, own parley.SessionID) (int, int) {
 	if c.skip == nil && !sent {
 		return i, len(marks)
 	}
 	seen := func(mk *mark) bool {
-		return sent && mk.session == own || c.skip != nil && (mk.seq == 0 || mk.seq <= c.skip[mk.part])
+		return sent && mk.session == own || c.skip != nil && mk.seq != 0 && mk.seq <= c.skip[mk.part]
 	}
 	for i < len(marks) && seen(&marks[i]) {
 		i++
 	}
 	end := i
-	for end < len(marks) && !seen(&marks[end]) {
+	for end < len(marks) && !seen(&marks[end]) && !c.outruns(&marks[end]) {
 		end++
 	}
 	return i, end
+}
+
+// outruns says whether what is marked is a cursor frame that the member may be ahead of.
+func (c *cursor) outruns(mk *mark) bool { return c.skip != nil && mk.seq == 0 }
+
+// tellOwn has the client told where it is, in place of a cursor frame at i that it may be ahead of.
+func (m *Member) tellOwn(o *Outlet, span *span, i int) {
+	at := later(behind(span.at, span.marks[:i]), m.many.skip)
+	o.replies = wire.OfMany(o.enc).Cursor(o.replies, m.room.name, at)
+	o.flushReplies()
 }
 
 // stillPause is how long a reader waits where the log has not come as far as it was told of.
@@ -205,12 +215,12 @@ func (o *Outlet) catchUpMany(ctx context.Context, m *Member) error {
 	o.hub.stats.lagReads.Add(1)
 
 	o.mu.Lock()
-	if o.off() || m.gone || !m.lagging {
+	if !o.flushReplies() || m.gone || !m.lagging { // answers that were made meanwhile go first
 		o.mu.Unlock()
 		return nil
 	}
 	m.writeMany(o, page)
-	m.many.settle()
+	m.arriveMany(o)
 	m.rejoinMany()
 	o.yield(m)
 	still := m.lagging && !o.full && !page.More && after.Covers(page.Next)
@@ -237,7 +247,7 @@ func (m *Member) writeMany(o *Outlet, page parley.ManyPage) {
 		mk.end = uint32(len(span.buf))
 		span.marks = append(span.marks, mk)
 	}
-	gaps := 0
+	gaps, gone := 0, c.passed(page.Messages, o.hub.log.Part)
 	for _, e := range page.Messages {
 		part := o.hub.log.Part(e.Room)
 		front, shown := c.place(e, part)
@@ -248,15 +258,17 @@ func (m *Member) writeMany(o *Outlet, page parley.ManyPage) {
 		if !shown {
 			continue
 		}
-		if trimmed >= 0 {
-			span.buf = enc.Gap(span.buf, e.Room, front, e.Seq)
+		place, passed := gone[e.Room]
+		if trimmed >= 0 || passed {
+			delete(gone, e.Room)
+			span.buf = enc.Gap(span.buf, e.Room, max(front, place), e.Seq)
 			put(mark{})
 			gaps++
 		}
 		span.buf = enc.Message(span.buf, e)
 		put(mark{seq: e.Seq, session: e.Session, part: uint16(part)})
 	}
-	if len(span.marks) > 0 && c.cursor() != nil {
+	if c.cursor() != nil && !c.pos.Covers(page.Next) {
 		span.buf = enc.Cursor(span.buf, m.room.name, page.Next)
 		put(mark{})
 	}
@@ -282,6 +294,40 @@ func (c *cursor) place(e *parley.Message, part int) (front uint64, shown bool) {
 		front = p.rest[part]
 	}
 	return max(front, c.pos[part]), e.Seq > front && (p.may == nil || p.may(e, part))
+}
+
+// passed gives the places that the member named and of which a page that it reads from the start of a partition has
+// nothing: a message there is gone, and those behind it may be. What lies in front of the start the log cannot say.
+func (c *cursor) passed(page []*parley.Message, part func(room string) int) map[string]uint64 {
+	if c.past == nil || c.past.places == nil {
+		return nil
+	}
+	var gone map[string]uint64
+	met := make(map[string]bool)
+	for _, e := range page {
+		place := c.past.places[e.Room]
+		if met[e.Room] || c.pos[part(e.Room)] > 0 {
+			continue
+		}
+		if met[e.Room] = true; 0 < place && place < e.Seq {
+			if gone == nil {
+				gone = make(map[string]uint64)
+			}
+			gone[e.Room] = place
+		}
+	}
+	return gone
+}
+
+// arriveMany ends the past where all of it was shown. Who began at places of its own is told where it is now:
+// it has had no cursor until here, and the next one may be long in coming.
+func (m *Member) arriveMany(o *Outlet) {
+	c := m.many
+	placed := c.cursor() == nil
+	if c.settle(); placed && c.past == nil {
+		o.replies = wire.OfMany(o.enc).Cursor(o.replies, m.room.name, c.pos)
+		o.flushReplies()
+	}
 }
 
 // rejoinMany is rejoin for a member of a pattern: it gets from the ring what it has not read from the log.

@@ -22,7 +22,7 @@ func (r *Room) deliver(batch []*parley.Message) {
 		r.hub.flushers.add(s)
 	}
 	for _, grew := range attendants {
-		(*grew)()
+		(*grew)(batch)
 	}
 }
 
@@ -156,6 +156,10 @@ func (m *Member) write(o *Outlet, span span, i int) {
 	for i < len(span.marks) && !o.full && !o.off() {
 		end := len(span.marks)
 		switch {
+		case m.many != nil && m.many.outruns(&span.marks[i]):
+			m.tellOwn(o, &span, i)
+			i++
+			end = i
 		case m.many != nil:
 			i, end = m.many.unseen(span.marks, i, m.sent, o.session)
 		case m.sent:

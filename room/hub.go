@@ -62,19 +62,23 @@ type Hub struct {
 	config Config
 	logger *slog.Logger
 
-	peers       *peers // nil where there are no other nodes
+	peers       *remote // nil where there are no other nodes
 	flushers    *flushers
 	pumps       sync.WaitGroup
 	reads       chan struct{} // laggards reading now
 	strandLimit atomic.Int64  // bytes a strand may keep now
 	stats       counters
 	observer    atomic.Pointer[func(room, user string, here bool, count int)] // nil: none
+	status      atomic.Pointer[wire.Status]                                   // what was announced last; nil: nothing yet
 
 	ctx    context.Context // ends with Run
 	cancel context.CancelFunc
 
-	mu    sync.Mutex
-	rooms map[string]*Room
+	vacated chan struct{} // of one: there are vacant rooms
+
+	mu     sync.Mutex
+	rooms  map[string]*Room
+	vacant []*Room // patterns' rooms that their last member has left
 }
 
 // NewHub makes a hub over a log. Run must be called for anything to be written.
@@ -84,12 +88,13 @@ func NewHub(log parley.Log, config Config) *Hub {
 		log: log, config: config, logger: config.Logger,
 		flushers: newFlushers(),
 		reads:    make(chan struct{}, maxReads),
+		vacated:  make(chan struct{}, 1),
 		rooms:    make(map[string]*Room),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.strandLimit.Store(int64(h.share(1)))
 	if config.Bus != nil {
-		h.peers = newPeers(h, config.Bus)
+		h.peers = newRemote(h, config.Bus)
 	}
 	return h
 }
@@ -103,7 +108,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	}
 	if h.peers != nil {
 		wg.Go(func() {
-			if err := h.peers.run(ctx.Done()); err != nil {
+			if err := h.peers.run(ctx); err != nil {
 				h.logger.Error("presence and signals stay at this node", "error", err)
 			}
 		})
@@ -121,6 +126,8 @@ func (h *Hub) Run(ctx context.Context) error {
 			return nil
 		case now := <-tick.C:
 			h.sweep(now)
+		case <-h.vacated:
+			h.endVacant()
 		}
 	}
 }
@@ -173,6 +180,9 @@ func (h *Hub) Join(ctx context.Context, o *Outlet, j Joining) (*Member, error) {
 		o.replies = j.Present(o.enc, o.replies, seq, all.Members, all.Count)
 	case j.Joined != nil:
 		o.replies = j.Joined(o.enc, o.replies, seq)
+	}
+	if !o.pumping {
+		o.inform()
 	}
 	o.mu.Unlock()
 	h.flushers.add(o)
@@ -227,9 +237,10 @@ func (h *Hub) Watch(ctx context.Context, room string) (*Watch, error) {
 // Close ends the watch. It may be called more than once.
 func (w *Watch) Close() { w.once.Do(func() { w.room.hub.release(w.room) }) }
 
-// Attend keeps a room active and has grew called after each time it has grown, until leave, which
-// waits for no call under way. grew must not block. last is the room's newest message.
-func (h *Hub) Attend(ctx context.Context, room string, grew func()) (last uint64, leave func(), err error) {
+// Attend keeps a room active and has grew called with each batch of messages behind last, the room's newest
+// now, in order, none left out, until leave, which waits for no call under way. grew must not block. It
+// may keep the messages but not the slice.
+func (h *Hub) Attend(ctx context.Context, room string, grew func([]*parley.Message)) (last uint64, leave func(), err error) {
 	r, err := h.acquire(ctx, room)
 	if err != nil {
 		return 0, nil, err
@@ -239,7 +250,7 @@ func (h *Hub) Attend(ctx context.Context, room string, grew func()) (last uint64
 	r.attendants = append(r.attendants[:len(r.attendants):len(r.attendants)], &grew)
 	return r.ring.last, sync.OnceFunc(func() {
 		r.mu.Lock()
-		rest := make([]*func(), 0, len(r.attendants))
+		rest := make([]*func([]*parley.Message), 0, len(r.attendants))
 		for _, other := range r.attendants {
 			if other != &grew {
 				rest = append(rest, other)
@@ -266,7 +277,7 @@ func (h *Hub) Members(room string, limit int) (users []string, count int) {
 		if h.peers == nil {
 			return nil, 0
 		}
-		users = h.peers.users(room)
+		users = h.peers.Names(room)
 		return users[:min(len(users), limit)], len(users)
 	}
 	r.mu.Lock()
@@ -395,8 +406,17 @@ func (p *opening) open(last uint64) {
 func (h *Hub) release(r *Room) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if r.users--; r.users == 0 {
-		r.idle = time.Now()
+	if r.users--; r.users > 0 {
+		return
+	}
+	r.idle = time.Now()
+	if r.many == nil {
+		return
+	}
+	h.vacant = append(h.vacant, r)
+	select {
+	case h.vacated <- struct{}{}:
+	default: // it will look anyway
 	}
 }
 

@@ -38,11 +38,11 @@ func (shortText) Gap(dst []byte, room string, after, next uint64) []byte {
 
 type fixture struct {
 	t   *testing.T
-	log *logtest.Memory
+	log parley.Log
 	hub *room.Hub
 }
 
-func newFixture(t *testing.T, log *logtest.Memory, config room.Config) *fixture {
+func newFixture(t *testing.T, log parley.Log, config room.Config) *fixture {
 	t.Helper()
 	f := &fixture{t: t, log: log, hub: room.NewHub(log, config)}
 	ctx, cancel := context.WithCancel(context.Background())

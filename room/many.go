@@ -86,10 +86,7 @@ func (p *openingMany) open(at parley.Position) {
 func (r *Room) deliverMany(part int, upTo uint64, batch []*parley.Message) {
 	now, limit := time.Now(), int(r.hub.strandLimit.Load())
 	r.mu.Lock()
-	r.ring.appendMany(part, upTo, batch, limit, now)
-	if r.many.since += len(batch); r.many.since >= cursorEvery {
-		r.tellCursor(limit, now)
-	}
+	r.appendMany(part, upTo, batch, limit, now)
 	shards := r.shards
 	r.mu.Unlock()
 	if len(batch) == 0 {
@@ -99,6 +96,18 @@ func (r *Room) deliverMany(part int, upTo uint64, batch []*parley.Message) {
 	for _, s := range shards {
 		r.hub.flushers.add(s)
 	}
+}
+
+// appendMany is the ring's, with cursor frames in between however long the batch is: what a client remembers
+// of rooms behind one is bounded. The room's mu is held.
+func (r *Room) appendMany(part int, upTo uint64, batch []*parley.Message, limit int, now time.Time) {
+	for left := cursorEvery - r.many.since; len(batch) >= left; left = cursorEvery {
+		r.ring.appendMany(part, batch[left-1].Seq, batch[:left], limit, now)
+		r.tellCursor(limit, now)
+		batch = batch[left:]
+	}
+	r.ring.appendMany(part, upTo, batch, limit, now)
+	r.many.since += len(batch)
 }
 
 // appendMany takes the next messages of a part of the log in, which is told up to upTo then.
@@ -158,6 +167,24 @@ func (r *Room) moved() bool {
 		}
 	}
 	return false
+}
+
+// endVacant ends patterns' rooms at once when nobody is in them: what they hold is of no use to who comes next, and a
+// client that tries one pattern after another would leave the log a tail to serve for each.
+func (h *Hub) endVacant() {
+	var ended []*Room
+	h.mu.Lock()
+	for _, r := range h.vacant {
+		if r.users == 0 && !r.ending && isClosed(r.ready) && r.err == nil { // else the next sweep finds it
+			r.ending = true
+			ended = append(ended, r)
+		}
+	}
+	h.vacant = nil
+	h.mu.Unlock()
+	for _, r := range ended {
+		h.end(r)
+	}
 }
 
 // joinMany is Join for a pattern.

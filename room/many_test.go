@@ -384,3 +384,26 @@ func TestCursorsComeBehindMessagesAndInSilence(t *testing.T) {
 		t.Errorf("the cursor is at %v", got.cursor)
 	}
 }
+
+// The room of a pattern ends with its last member, however long others linger: a client that tries one pattern after
+// another costs the log one tail at a time.
+func TestALeftPatternEndsAtOnce(t *testing.T) {
+	f := newFixture(t, logtest.New(logtest.Options{}), room.Config{Linger: time.Hour})
+	s := newSocket(t, unlimited)
+	o := f.jsonOutlet(s, 2)
+	for n := range 200 {
+		pattern := fmt.Sprintf("a.%d.*", n)
+		f.joinMany(o, pattern, wire.Start{}, true, showing(t, pattern)).Leave()
+	}
+	f.joinMany(o, "a.**", wire.Start{}, true, showing(t, "a.**"))
+	deadline := time.After(20 * time.Second)
+	for f.hub.Stats().Rooms > 1 {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-deadline:
+			t.Fatalf("%d rooms are active", f.hub.Stats().Rooms)
+		}
+	}
+	f.send("a.1.x", 1, "still here")
+	s.await(func(got string) bool { return strings.Contains(got, "still here") })
+}

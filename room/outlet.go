@@ -41,6 +41,7 @@ type Outlet struct {
 	members []*Member     // then what their cursors owe
 	empty   chan struct{} // closed when few enough replies wait; nil when nobody waits for that
 	enough  int           // how few
+	warned  bool          // it was told that messages cannot be stored
 	pumping bool          // the pump runs: flushers leave this outlet alone
 	full    bool          // the socket took less than it was given
 	dead    bool          // the socket is broken: nothing is written any more

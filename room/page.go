@@ -77,7 +77,7 @@ func below(msgs []*parley.Message, before uint64) []*parley.Message {
 }
 
 // Rooms lists up to limit rooms that shows lets through, behind the one named after, by name, with
-// how many users are here.
+// how many users are in them.
 func (h *Hub) Rooms(ctx context.Context, after string, limit int, shows func(name string) bool) (list []wire.RoomEntry, more bool, err error) {
 	infos, err := h.log.Rooms(ctx)
 	if err != nil {
@@ -87,8 +87,15 @@ func (h *Hub) Rooms(ctx context.Context, after string, limit int, shows func(nam
 	for _, i := range infos {
 		byName[i.Name] = wire.RoomEntry{Room: i.Name, Seq: i.Seq, Messages: i.Messages}
 	}
+	if h.peers != nil {
+		for name, count := range h.peers.Counts() {
+			e := byName[name]
+			e.Room, e.Members = name, count
+			byName[name] = e
+		}
+	}
 	for _, r := range h.active() {
-		if r.many != nil {
+		if r.many != nil || !isClosed(r.ready) {
 			continue
 		}
 		r.mu.Lock()

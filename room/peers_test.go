@@ -4,108 +4,22 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"parley/internal/bustest"
 	"parley/internal/logtest"
 	"parley/room"
 	"parley/wire"
 )
 
-// wires are buses between the nodes of a test, some of which may be cut, or lose what they carry.
-type wires struct {
-	mu    sync.Mutex
-	nodes []*memBus
-	away  map[string]bool // cut off from all others
-	loses func(from, to string) bool
-}
-
-// memBus is one node's end.
-type memBus struct {
-	wires *wires
-	node  string
-	subs  map[*memSub]struct{} // guarded by the wires' mu
-}
-
-type memSub struct {
-	topic string
-	queue chan memNote
-}
-
-type memNote struct {
-	from string
-	data []byte
-}
-
-func (w *wires) bus(node string) *memBus {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	b := &memBus{wires: w, node: node, subs: make(map[*memSub]struct{})}
-	w.nodes = append(w.nodes, b)
-	return b
-}
-
-func (w *wires) cut(node string, off bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.away[node] = off
-}
-
-func (w *wires) losing(which func(from, to string) bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.loses = which
-}
-
-func (b *memBus) Node() string { return b.node }
-
-func (b *memBus) Publish(topic string, data []byte) {
-	w := b.wires
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, to := range w.nodes {
-		if to == b || w.away[to.node] || w.away[b.node] || (w.loses != nil && w.loses(b.node, to.node)) {
-			continue
-		}
-		for s := range to.subs {
-			if s.topic == topic {
-				select {
-				case s.queue <- memNote{b.node, slices.Clone(data)}:
-				default:
-				}
-			}
-		}
-	}
-}
-
-func (b *memBus) Subscribe(topic string, deliver func(string, []byte)) (func(), error) {
-	s := &memSub{topic: topic, queue: make(chan memNote, 4096)}
-	b.wires.mu.Lock()
-	b.subs[s] = struct{}{}
-	b.wires.mu.Unlock()
-	var done sync.WaitGroup
-	done.Go(func() {
-		for n := range s.queue {
-			deliver(n.from, n.data)
-		}
-	})
-	return func() {
-		b.wires.mu.Lock()
-		delete(b.subs, s)
-		close(s.queue)
-		b.wires.mu.Unlock()
-		done.Wait()
-	}, nil
-}
-
 // three makes the hubs of three nodes.
-func three(t *testing.T) (*wires, []*fixture) {
-	w := &wires{away: make(map[string]bool)}
+func three(t *testing.T) (*bustest.Wires, []*fixture) {
+	w := bustest.New()
 	var nodes []*fixture
 	for i := range 3 {
-		bus := w.bus(fmt.Sprint("n", i+1))
+		bus := w.Bus(fmt.Sprint("n", i+1))
 		nodes = append(nodes, newFixture(t, logtest.New(logtest.Options{}), room.Config{Bus: bus}))
 	}
 	return w, nodes
@@ -162,15 +76,15 @@ func TestAnUserOfANodeThatIsGoneIsNoGhost(t *testing.T) {
 			f.join(f.user(newSocket(t, unlimited), 1, fmt.Sprint("user", i+1)), "r", wire.Start{}, true)
 		}
 		wantUsers(t, nodes, "user1", "user2", "user3")
-		w.cut("n3", true)
+		w.Cut("n3", true)
 		wantUsers(t, nodes[:2], "user1", "user2")
 		wantUsers(t, nodes[2:], "user3")
 		more := nodes[2].join(nodes[2].user(newSocket(t, unlimited), 2, "meanwhile"), "r", wire.Start{}, true)
-		w.cut("n3", false)
+		w.Cut("n3", false)
 		wantUsers(t, nodes, "meanwhile", "user1", "user2", "user3")
-		w.cut("n1", true)
+		w.Cut("n1", true)
 		more.Leave()
-		w.cut("n1", false) // before anybody took it for gone
+		w.Cut("n1", false) // before anybody took it for gone
 		wantUsers(t, nodes, "user1", "user2", "user3")
 	})
 }
@@ -179,7 +93,7 @@ func TestPresenceOutlivesLostNotes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, nodes := three(t)
 		n := 0
-		w.losing(func(string, string) bool { n++; return n%3 != 0 })
+		w.Losing(func(string, string, []byte) bool { n++; return n%3 != 0 })
 		var want []string
 		var members []*room.Member
 		for i := range 60 {
@@ -188,16 +102,16 @@ func TestPresenceOutlivesLostNotes(t *testing.T) {
 			want = append(want, user)
 			<-time.After(50 * time.Millisecond)
 		}
-		w.losing(nil)
+		w.Losing(nil)
 		wantUsers(t, nodes, want...)
-		w.losing(func(string, string) bool { n++; return n%2 == 0 })
+		w.Losing(func(string, string, []byte) bool { n++; return n%2 == 0 })
 		for i, m := range members {
 			if i%2 == 0 {
 				m.Leave()
 			}
 		}
 		<-time.After(time.Second)
-		w.losing(nil)
+		w.Losing(nil)
 		var left []string
 		for i := 1; i < 60; i += 2 {
 			left = append(left, want[i])
@@ -209,13 +123,13 @@ func TestPresenceOutlivesLostNotes(t *testing.T) {
 // A crowd takes many notes, and one that comes later has to hear of all of it.
 func TestACrowdIsToldToAllNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &wires{away: make(map[string]bool)}
-		first := newFixture(t, logtest.New(logtest.Options{}), room.Config{Bus: w.bus("n1")})
+		w := bustest.New()
+		first := newFixture(t, logtest.New(logtest.Options{}), room.Config{Bus: w.Bus("n1")})
 		for i := range 3000 {
 			o := first.user(newSocket(t, unlimited), 1, fmt.Sprint("user", i))
 			first.join(o, fmt.Sprint("room", i%700), wire.Start{}, true)
 		}
-		second := newFixture(t, logtest.New(logtest.Options{}), room.Config{Bus: w.bus("n2")})
+		second := newFixture(t, logtest.New(logtest.Options{}), room.Config{Bus: w.Bus("n2")})
 		<-time.After(within)
 		synctest.Wait()
 		total := 0

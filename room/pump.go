@@ -22,6 +22,10 @@ func (o *Outlet) pump() {
 		}
 		o.flushAll()
 		full, m := o.full, o.laggard()
+		if !full && o.inform() { // a laggard may have to wait for long where the log cannot be read
+			o.mu.Unlock()
+			continue
+		}
 		if !full && m == nil {
 			o.pumping = false
 			o.mu.Unlock()
@@ -95,7 +99,7 @@ func (o *Outlet) catchUp(ctx context.Context, m *Member) error {
 
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.off() || m.gone || !m.lagging {
+	if !o.flushReplies() || m.gone || !m.lagging { // answers that were made meanwhile go first
 		return nil
 	}
 	if page.Trimmed && !m.exact && m.gap == 0 {

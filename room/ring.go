@@ -233,7 +233,7 @@ func (v *view) at(i uint64) (span, int) {
 		n--
 	}
 	seg := v.segs[n]
-	c := span{buf: v.buf, marks: v.marks, first: seg.first}
+	c := span{buf: v.buf, marks: v.marks, first: seg.first, at: seg.at}
 	if n < len(v.segs)-1 {
 		c.buf, c.marks = seg.buf, seg.marks
 	}
@@ -245,6 +245,8 @@ type span struct {
 	buf   []byte
 	marks []mark
 	first uint64 // index of marks[0]
+
+	at parley.Position // of a pattern's room: in front of marks[0]; nil of a page
 }
 
 // start is where message i begins; of len(marks), where the last one ends.

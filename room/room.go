@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"parley"
 	"parley/wire"
 )
 
@@ -34,7 +35,7 @@ type Room struct {
 	shards []*shard
 	count  int // members
 
-	attendants []*func() // copied on change
+	attendants []*func([]*parley.Message) // copied on change
 
 	present  map[string]int // the users who are here, with how many sessions each
 	local    map[string]int // in a cluster: of these, the sessions at this node

@@ -14,6 +14,8 @@ type counters struct {
 	signals        atomic.Int64
 	signalsLost    atomic.Int64
 	signalsDropped atomic.Int64
+
+	statuses atomic.Int64
 }
 
 // Stats are a hub's counters since it began, and gauges of now.
@@ -29,6 +31,8 @@ type Stats struct {
 	Signals        int64 // taken for a room's members
 	SignalsLost    int64 // of these, how often a member could not take one
 	SignalsDropped int64 // not taken: of a session, or a room, that signals too much
+
+	Statuses int64 // sessions told that messages cannot be stored, or can again
 }
 
 // Stats reads the counters.
@@ -48,5 +52,7 @@ func (h *Hub) Stats() Stats {
 		Signals:        h.stats.signals.Load(),
 		SignalsLost:    h.stats.signalsLost.Load(),
 		SignalsDropped: h.stats.signalsDropped.Load(),
+
+		Statuses: h.stats.statuses.Load(),
 	}
 }

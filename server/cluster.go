@@ -190,7 +190,8 @@ func (r *roster) servers() []string {
 	return slices.Compact(append(all, others...))
 }
 
-// meet lets the nodes of a cluster, and so their clients, know of each other's addresses.
+// meet lets the nodes of a cluster, and so their clients, know of each other: their addresses, and when
+// too few of them can be reached.
 func (d *doors) meet() {
 	bus := d.engine.Bus()
 	if bus == nil {
@@ -199,6 +200,7 @@ func (d *doors) meet() {
 	r := newRoster(bus, d.public(), d.logger)
 	d.sessions.Servers, d.servers = r.servers, r.servers
 	d.stopRoster = running(r.run)
+	d.stopStatus = running(d.tellStatus)
 }
 
 // public gives the addresses that clients are told of this node.

@@ -51,6 +51,12 @@ func runNodes(t *testing.T, configs []server.Config) (at []server.Addresses, sto
 		all.Go(func() { at[i], stops[i] = run(t, c) })
 	}
 	all.Wait()
+	t.Cleanup(func() { // together: the last one alone would wait for the others
+		for _, stop := range stops {
+			all.Go(func() { _ = stop() })
+		}
+		all.Wait()
+	})
 	return at, stops
 }
 
@@ -152,9 +158,6 @@ func TestThreeNodesAreOneServer(t *testing.T) {
 		if m := <-came; string(m.Body) != fmt.Sprint(i) {
 			t.Fatalf("%q came where %d is due", m.Body, i)
 		}
-	}
-	for _, i := range []int{0, 2} {
-		go func() { _ = stops[i]() }()
 	}
 }
 

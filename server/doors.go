@@ -41,6 +41,7 @@ type doors struct {
 
 	stopIdentity func() // nil = it does not run
 	stopRoster   func() // likewise
+	stopStatus   func() // likewise
 
 	servers func() []string // addresses of all nodes; nil = this one is alone
 
@@ -222,6 +223,7 @@ func (d *doors) drain(ctx context.Context) {
 	}
 	if d.stopRoster != nil {
 		d.stopRoster()
+		d.stopStatus()
 	}
 	var wg sync.WaitGroup
 	wg.Go(d.engine.HandOver)

@@ -69,6 +69,7 @@ var (
 	signals        = counter("signals_total", "Signals taken for a room's members.")
 	signalsLost    = counter("signals_lost_total", "Signals that a member could not take.")
 	signalsDropped = counter("signals_dropped_total", "Signals not taken, of who signals too much.")
+	statuses       = counter("statuses_total", "Sessions told that messages cannot be stored for now, or can again.")
 
 	connections = gauge("connections", "Connections now.", "transport")
 	accepted    = counter("connections_total", "Connections since the start.", "transport")
@@ -82,6 +83,8 @@ var (
 	jobsLost    = counter("jobs_lost_total", "Tries that ended with their worker's connection or deadline.")
 	jobsDead    = counter("jobs_dead_total", "Dead letters.")
 	jobsExpired = counter("jobs_expired_total", "Jobs that nobody took in time.")
+	jobsBack    = counter("jobs_put_back_total", "Dead letters that were put back into their groups.")
+	jobsFreed   = counter("jobs_freed_total", "Jobs that came back from a worker that had not begun them.")
 	jobsMissed  = counter("jobs_missed_total", "Times that a room did not keep its messages until they were copied.")
 	groupLives  = counter("groups_reloaded_total", "Times a group read its journals again after a failure.")
 	groupsOpen  = gauge("groups", "Groups of workers.")
@@ -133,6 +136,7 @@ func (g gatherer) Collect(ch chan<- prometheus.Metric) {
 	set(signals, float64(h.Signals))
 	set(signalsLost, float64(h.SignalsLost))
 	set(signalsDropped, float64(h.SignalsDropped))
+	set(statuses, float64(h.Statuses))
 
 	set(roomLists, float64(g.sessions.Quota.Lists()))
 	for limit, n := range g.sessions.Quota.Met() {
@@ -211,6 +215,8 @@ func (g gatherer) collectWork(set func(metric, float64, ...string)) {
 	set(jobsLost, float64(w.Lost))
 	set(jobsDead, float64(w.Dead))
 	set(jobsExpired, float64(w.Expired))
+	set(jobsBack, float64(w.Back))
+	set(jobsFreed, float64(w.Freed))
 	set(jobsMissed, float64(w.Missed))
 	set(groupLives, float64(w.Reloads))
 	set(groupsOpen, float64(w.Groups))

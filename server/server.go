@@ -76,7 +76,7 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	defer stopRoutes()
 	log, err := openLog(ctx, &c, routes, logger)
 	if err != nil {
-		return err
+		return early(ctx, err, logger)
 	}
 	defer closing(log.Close, &err)
 	logins := keepingLogins(authority, c)
@@ -92,10 +92,10 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	})
 	stopHub := running(func(ctx context.Context) { _ = hub.Run(ctx) })
 	defer stopHub()
-	books := work.New(work.Config{Log: log, Journals: log, Rooms: hub, Logger: logger})
+	books := work.New(work.Config{Log: log, Journals: log, Rooms: hub, RetainMessages: c.Retain.Messages, Logger: logger})
 	stopBooks := running(func(ctx context.Context) { _ = books.Run(ctx) })
 	defer stopBooks()
-	sender := hooks.New(hooks.Config{Log: log, Journals: log, Work: books, Tail: log, Rooms: hub, Logger: logger})
+	sender := hooks.New(hooks.Config{Log: books.Gate(), Journals: log, Work: books, Tail: log, Rooms: hub, Logger: logger})
 	stopSender := running(func(ctx context.Context) { _ = sender.Run(ctx) })
 	defer stopSender()
 	receiver := new(hooks.Receiver)
@@ -107,10 +107,16 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	}
 	stopCounting := running(func(ctx context.Context) { _ = limits.Run(ctx, hub.Names) })
 	defer stopCounting()
-	sessions := &session.Server{Log: log, Hub: hub, Work: books, Desk: ask.New(), Quota: limits, Logger: logger, Auth: authority, Audit: o.Audit}
-	stopFollowing, err := follow(sessions, c.Retain.Age)
+	sessions := &session.Server{Log: books.Gate(), Hub: hub, Work: books, Desk: desk(log, logger), Quota: limits, Logger: logger, Auth: authority, Audit: o.Audit}
+	stopAsking := running(func(ctx context.Context) {
+		if err := sessions.Desk.Run(ctx); err != nil {
+			logger.Error("questions stay at this node", "error", err)
+		}
+	})
+	defer stopAsking()
+	stopFollowing, err := follow(ctx, sessions, c.Retain.Age)
 	if err != nil {
-		return err
+		return early(ctx, err, logger)
 	}
 	defer stopFollowing()
 	for _, p := range []part{posting(sender), receiving(receiver)} {
@@ -181,10 +187,31 @@ func closing(f func() error, err *error) {
 	}
 }
 
-// follow has sessions know what operations revoke, until stop.
-func follow(sessions *session.Server, retain time.Duration) (stop func(), err error) {
+// early takes it for no failure that a server which was told to stop has not got ready, as when it waits
+// for the other nodes of its cluster. What is the user's to mend stays an error.
+func early(ctx context.Context, err error, logger *slog.Logger) error {
+	var mistake *ConfigError
+	if ctx.Err() == nil || errors.As(err, &mistake) {
+		return err
+	}
+	if errors.Is(err, context.Canceled) {
+		logger.Info("told to stop before it was ready")
+	} else { // what it waited for has its own words
+		logger.Info("told to stop before it was ready", "error", err)
+	}
+	return nil
+}
+
+// follow has sessions know what operations revoke, until stop. starting bounds how long it takes to know
+// those of before.
+func follow(starting context.Context, sessions *session.Server, retain time.Duration) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(context.Background())
+	started := context.AfterFunc(starting, cancel)
 	wait, err := sessions.FollowRevocations(ctx, retain)
+	if !started() && err == nil { // it was cancelled, and what follows with it
+		wait()
+		err = starting.Err()
+	}
 	if err != nil {
 		cancel()
 		return nil, err
@@ -256,6 +283,14 @@ func openLog(ctx context.Context, c *Config, routes *routes, logger *slog.Logger
 		return nil, badConfig("%w: --adopt", err)
 	}
 	return log, err
+}
+
+// desk makes the one that questions are asked at.
+func desk(log *engine.Engine, logger *slog.Logger) *ask.Desk {
+	if bus := log.Bus(); bus != nil {
+		return ask.NewAmong(bus, logger)
+	}
+	return ask.New()
 }
 
 // orNone gives the log's form of a bound: it says none by a negative one.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,7 +25,7 @@ func configuration(t *testing.T) server.Config {
 	return c
 }
 
-// run runs a server until stop, which gives what Run did.
+// run runs a server until stop, which gives what Run did; at the latest until the test ends.
 func run(t *testing.T, c server.Config) (server.Addresses, func() error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -34,11 +35,13 @@ func run(t *testing.T, c server.Config) (server.Addresses, func() error) {
 			Logger: slog.New(slog.DiscardHandler), Ready: func(a server.Addresses) { ready <- a },
 		})
 	}()
-	t.Cleanup(cancel)
+	stop := sync.OnceValue(func() error { cancel(); return <-ended })
+	t.Cleanup(func() { _ = stop() }) // before its directory is removed
 	select {
 	case a := <-ready:
-		return a, func() error { cancel(); return <-ended }
+		return a, stop
 	case err := <-ended:
+		ended <- nil
 		t.Fatal(err)
 		panic("unreachable")
 	}

@@ -27,6 +27,7 @@ var handlers = map[wire.Kind]func(*Session, context.Context, *wire.Op) error{
 	wire.Stop:      (*Session).stop,
 	wire.Done:      settles((*Session).done),
 	wire.Retry:     settles((*Session).settle),
+	wire.Release:   settles((*Session).settle),
 	wire.Fail:      settles((*Session).settle),
 	wire.Busy:      (*Session).busy,
 	wire.Ask:       (*Session).ask,

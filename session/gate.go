@@ -32,6 +32,7 @@ var rights = map[wire.Kind]func(op *wire.Op) auth.Right{
 	wire.Stop:      none,
 	wire.Done:      finishing,
 	wire.Retry:     takes(auth.Work),
+	wire.Release:   takes(auth.Work),
 	wire.Fail:      takes(auth.Work),
 	wire.Busy:      takes(auth.Work),
 	wire.Ask:       takes(auth.Ask),
@@ -102,8 +103,9 @@ func denial(who *auth.Principal, right auth.Right, in string) error {
 	if who.Anonymous && len(who.Grants) == 0 {
 		return errNobody
 	}
+	var so auth.Right // of a pattern, each may be held in some room, and both in none
 	for _, d := range denials {
-		if right&d.right != 0 && !allows(who, d.right, in) {
+		if so |= right & d.right; right&d.right != 0 && !allows(who, so, in) {
 			return parley.Errorf(parley.Denied, "%s%s", d.what, in)
 		}
 	}

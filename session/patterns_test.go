@@ -251,3 +251,14 @@ func TestNothingIsSentToAPattern(t *testing.T) {
 		ada.want(`"code":"bad_request","message":"a.* is a pattern`)
 	}
 }
+
+// Who may join some rooms of a pattern and read the past of others is told which right it lacks.
+func TestADeniedPatternNamesTheRight(t *testing.T) {
+	server := newServer(t)
+	guard(t, server, nil)
+	peer := stranger(t, server)
+	peer.do(`{"op":"hello","ref":1,"token":"` + token(t, "ada", time.Hour, "join=a.x", "history=a.y") + `"}`)
+	peer.want(`{"op":"welcome"`)
+	peer.do(`{"op":"join","ref":2,"room":"a.*","after":0}`)
+	peer.want(`{"op":"error","ref":2,"code":"denied","message":"you may not read what was said in a.*"}`)
+}

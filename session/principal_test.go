@@ -276,6 +276,56 @@ func TestRevocationsOutliveRetention(t *testing.T) {
 	}
 }
 
+// Two nodes revoke somebody at the same time, so that the second does not know of the first. Both are
+// revoked, and stay so when retention has left nothing of the first.
+func TestRevocationsOfTwoNodes(t *testing.T) {
+	log := logtest.New(logtest.Options{RetainMessages: 2})
+	revoke := func(body string) {
+		stored := make(chan error, 1)
+		d := parley.Draft{Room: "$revoked", ID: body, Type: parley.JSON, Body: []byte(body)}
+		if err := log.Append(t.Context(), d, func(_ parley.Receipt, err error) { stored <- err }); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-stored; err != nil {
+			t.Fatal(err)
+		}
+	}
+	revoke(`{"user":"mallory","users":["mallory"],"keys":[],"after":0}`)
+	revoke(`{"user":"trudy","users":["trudy"],"keys":[],"after":0}`)
+	refused := func(s *session.Server, users ...string) {
+		t.Helper()
+		for _, user := range users {
+			if _, err := s.Auth.Check(t.Context(), token(t, user, time.Hour, "join=**")); err == nil {
+				t.Errorf("%s comes in", user)
+			}
+		}
+	}
+	begin := func() (s *session.Server, end func()) {
+		s = newServerOn(t, log)
+		guard(t, s, nil)
+		wait, stop := followRevocations(t, s)
+		return s, func() { stop(); wait() }
+	}
+	server, end := begin()
+	refused(server, "mallory", "trudy")
+	var page parley.Page
+	for tries := 0; page.Messages == nil || !strings.Contains(string(page.Messages[1].Body), `"users":["mallory","trudy"]`); tries++ {
+		var err error
+		if page, err = log.Read(t.Context(), "$revoked", 0, 10); err != nil || tries > 1e7 {
+			t.Fatal(err, page.Messages) // it has to be written anew
+		}
+	}
+	revoke(`{"user":"eve","users":["eve","mallory"],"keys":[],"after":1}`)
+	root := stranger(t, server)
+	root.do(`{"op":"hello","token":"`+token(t, "root", time.Hour, "admin=**")+`"}`, `{"op":"revoke","key":"billing"}`)
+	root.want(`"revoked"`)
+	refused(server, "mallory", "trudy", "eve")
+	end()
+	server, end = begin()
+	defer end()
+	refused(server, "mallory", "trudy", "eve")
+}
+
 // record keeps what is written.
 type record struct {
 	mu   sync.Mutex

@@ -18,7 +18,8 @@ import (
 // Revocations made by an operation are messages of a room of their own, so they are as durable as
 // any message, have one order, and reach every node that follows the log. No client can name it.
 // Retention holds for it as for any room; so each message bears, beside the change, all that is
-// revoked, and one that has become old is written anew.
+// revoked, and one that has become old is written anew. Where two nodes make one at the same time the
+// second does not know of the first; then all is written anew, too.
 const revokedRoom = "$revoked"
 
 // revocation is the body of such a message.
@@ -29,6 +30,7 @@ type revocation struct {
 
 	Users []string `json:"users"` // all that are revoked, with the change
 	Keys  []string `json:"keys"`
+	After uint64   `json:"after"` // seq of the last one that they take into account
 }
 
 // maxRevoked bounds the users and keys that operations may revoke: there is one list of them in each
@@ -86,11 +88,12 @@ type revoker struct {
 	server *Server
 	retain time.Duration
 
-	making sync.Mutex // held by who makes one: each bears all before it
+	making sync.Mutex // held by who makes one at this node: each bears all before it
 
 	state sync.Mutex // guards what follows
 	seq   uint64     // of the last that was applied
 	at    time.Time  // when it was made; zero: there is none
+	exact bool       // it bears all that is revoked: it was made when the one before it was known
 	users map[string]bool
 	keys  map[string]bool
 	next  chan struct{} // closed when seq changes
@@ -146,15 +149,20 @@ func (f *revoker) run(ctx context.Context) {
 	}
 }
 
-// renew writes anew what is revoked if it has become old.
+// renew writes anew what is revoked if it has become old, or if no message bears all of it.
 func (f *revoker) renew(ctx context.Context) {
 	f.state.Lock()
-	old := len(f.users)+len(f.keys) > 0 && time.Since(f.at) > f.retain/2
+	old := f.seq > 0 && !f.exact || len(f.users)+len(f.keys) > 0 && time.Since(f.at) > f.retain/2
 	f.state.Unlock()
 	if !old || !f.making.TryLock() { // one that is being made will do as well
 		return
 	}
 	defer f.making.Unlock()
+	f.anew(ctx)
+}
+
+// anew writes all that is revoked; f.making is held.
+func (f *revoker) anew(ctx context.Context) {
 	if _, err := f.store(ctx, "", &wire.Op{Kind: wire.Revoke}); err != nil && ctx.Err() == nil {
 		f.server.Logger.Warn("what is revoked cannot be written anew; trying again", "err", err)
 	}
@@ -168,7 +176,16 @@ func (f *revoker) revoke(ctx context.Context, by string, op *wire.Op) error {
 	if err != nil {
 		return err
 	}
-	return f.applied(ctx, seq)
+	if err := f.applied(ctx, seq); err != nil {
+		return err
+	}
+	f.state.Lock()
+	exact := f.exact
+	f.state.Unlock()
+	if !exact {
+		f.anew(ctx)
+	}
+	return nil
 }
 
 // store stores a revocation; f.making is held.
@@ -202,7 +219,7 @@ func (f *revoker) store(ctx context.Context, by string, op *wire.Op) (seq uint64
 func (f *revoker) with(op *wire.Op) revocation {
 	f.state.Lock()
 	defer f.state.Unlock()
-	r := revocation{User: op.User, Key: op.Key, Lift: op.Lift}
+	r := revocation{User: op.User, Key: op.Key, Lift: op.Lift, After: f.seq}
 	users, keys := maps.Clone(f.users), maps.Clone(f.keys)
 	r.change(users, keys)
 	r.Users, r.Keys = slices.Sorted(maps.Keys(users)), slices.Sorted(maps.Keys(keys))
@@ -252,17 +269,12 @@ func (f *revoker) apply(batch []*parley.Message) {
 			f.server.Logger.Error("a revocation cannot be read", "seq", m.Seq, "err", err)
 		}
 		f.state.Lock()
-		if f.seq == 0 { // what was before it may be gone
-			for _, user := range r.Users {
-				f.users[user] = true
-			}
-			for _, key := range r.Keys {
-				f.keys[key] = true
-			}
-			f.server.Auth.Revoke(r.Users, r.Keys)
-		}
+		first := f.seq == 0
 		r.change(f.users, f.keys)
 		f.server.apply(r)
+		if f.exact = r.After == f.seq || first && r.After == m.Prev; f.exact || first { // what was before it may be gone
+			f.become(set(r.Users), set(r.Keys))
+		}
 		f.seq, f.at = m.Seq, m.At
 		close(f.next)
 		f.next = make(chan struct{})
@@ -272,6 +284,31 @@ func (f *revoker) apply(batch []*parley.Message) {
 	if changed {
 		f.server.Recheck()
 	}
+}
+
+// become has these revoked and no others; f.state is held.
+func (f *revoker) become(users, keys map[string]bool) {
+	f.server.Auth.Restore(without(f.users, users), without(f.keys, keys))
+	f.server.Auth.Revoke(without(users, f.users), without(keys, f.keys))
+	f.users, f.keys = users, keys
+}
+
+// without gives the names of one set that are not in another.
+func without(names, other map[string]bool) (rest []string) {
+	for name := range names {
+		if !other[name] {
+			rest = append(rest, name)
+		}
+	}
+	return rest
+}
+
+func set(names []string) map[string]bool {
+	all := make(map[string]bool, len(names))
+	for _, name := range names {
+		all[name] = true
+	}
+	return all
 }
 
 func (s *Server) apply(r revocation) {

@@ -98,6 +98,8 @@ func (s *Session) enter(ctx context.Context, j room.Joining) error {
 }
 
 func (s *Session) leave(_ context.Context, op *wire.Op) error {
+	s.expelling.Lock() // a pattern that is changing goes on in another room of the hub
+	defer s.expelling.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, m := range s.members {

@@ -36,7 +36,7 @@ func (s *Session) take(ctx context.Context, op *wire.Op) error {
 	s.dropIdle()
 	if t := s.taking(op); t != nil {
 		s.mu.Unlock()
-		t.Change(op.Prefetch, op.Tries, op.Deadline)
+		t.Change(s.server.takingOf(op))
 		taken()
 		return nil
 	}
@@ -67,7 +67,7 @@ func (s *Session) take(ctx context.Context, op *wire.Op) error {
 // takingOf makes of a take what the books are told, but for whom the jobs go to.
 func (s *Server) takingOf(op *wire.Op) work.Taking {
 	return work.Taking{
-		Room: op.Room, Group: op.Group, Prefetch: op.Prefetch, Tries: op.Tries, Deadline: op.Deadline,
+		Room: op.Room, Group: op.Group, Prefetch: op.Prefetch, Parallel: op.Parallel, Tries: op.Tries, Deadline: op.Deadline,
 		Begin: func(ctx context.Context) (uint64, error) {
 			if !op.Start.Replays() {
 				return 0, nil
@@ -123,19 +123,27 @@ func (s *Session) stop(_ context.Context, op *wire.Op) error {
 	return nil
 }
 
+// receive is who waits for what an operation stores to be durable.
+type receive func(parley.Receipt, error)
+
+// of is who waits for a step.
+func (r receive) of() work.Told {
+	return func(seq uint64, err error) { r(parley.Receipt{Seq: seq}, err) }
+}
+
 // settles carries out what finishes a job or moves a reader, and answers when it is durable. It counts
 // to the sends in flight.
-func settles(do func(s *Session, ctx context.Context, op *wire.Op, told work.Told) error) func(*Session, context.Context, *wire.Op) error {
+func settles(do func(s *Session, ctx context.Context, op *wire.Op, told receive) error) func(*Session, context.Context, *wire.Op) error {
 	return func(s *Session, ctx context.Context, op *wire.Op) error {
 		if err := s.slot(ctx, op); err != nil {
 			return err
 		}
 		ref, room := bytes.Clone(op.Ref), op.Room
-		err := do(s, ctx, op, func(seq uint64, err error) {
+		err := do(s, ctx, op, func(r parley.Receipt, err error) {
 			if err != nil {
 				s.Refuse(ref, err)
 			} else {
-				s.out.Ack(ref, room, parley.Receipt{Seq: seq})
+				s.out.Ack(ref, room, r)
 			}
 			<-s.slots
 		})
@@ -157,22 +165,26 @@ func (s *Session) busy(ctx context.Context, op *wire.Op) error {
 }
 
 // settle does what an operation says of a job.
-func (s *Server) settle(ctx context.Context, op *wire.Op, told work.Told) error {
-	switch op.Kind {
-	case wire.Retry:
-		return s.Work.Retry(ctx, op.Room, op.Job, op.Delay, op.Reason, told)
-	case wire.Fail:
-		return s.Work.Fail(ctx, op.Room, op.Job, op.Reason, told)
+func (s *Server) settle(ctx context.Context, op *wire.Op, told receive) error {
+	switch {
+	case op.Letter != 0:
+		return s.Work.PutBack(ctx, op.Room, op.Letter, told)
+	case op.Kind == wire.Retry:
+		return s.Work.Retry(ctx, op.Room, op.Job, op.Delay, op.Reason, told.of())
+	case op.Kind == wire.Release:
+		return s.Work.Release(ctx, op.Room, op.Job, told.of())
+	case op.Kind == wire.Fail:
+		return s.Work.Fail(ctx, op.Room, op.Job, op.Reason, told.of())
 	}
-	return s.Work.Done(ctx, op.Room, op.Job, told)
+	return s.Work.Done(ctx, op.Room, op.Job, told.of())
 }
 
-func (s *Session) settle(ctx context.Context, op *wire.Op, told work.Told) error {
+func (s *Session) settle(ctx context.Context, op *wire.Op, told receive) error {
 	return s.server.settle(ctx, op, told)
 }
 
 // done finishes a job, or moves a reader.
-func (s *Session) done(ctx context.Context, op *wire.Op, told work.Told) error {
+func (s *Session) done(ctx context.Context, op *wire.Op, told receive) error {
 	if op.Job != "" {
 		return s.server.settle(ctx, op, told)
 	}
@@ -186,7 +198,7 @@ func (s *Session) done(ctx context.Context, op *wire.Op, told work.Told) error {
 	s.mu.Unlock()
 	switch {
 	case r != nil:
-		return r.Done(ctx, *op.Seq, told)
+		return r.Done(ctx, *op.Seq, told.of())
 	case op.Reader == "":
 		return parley.Errorf(parley.NotFound, "you have not joined %s as a reader", op.Room)
 	}
@@ -195,7 +207,7 @@ func (s *Session) done(ctx context.Context, op *wire.Op, told work.Told) error {
 		return err
 	}
 	defer r.Close() // its write goes on
-	return r.Done(ctx, *op.Seq, told)
+	return r.Done(ctx, *op.Seq, told.of())
 }
 
 // resume finds where a reader is and has the join begin there. One that has never been anywhere
@@ -207,7 +219,7 @@ func (s *Session) resume(ctx context.Context, op *wire.Op) (*work.Reader, error)
 	}
 	if !there {
 		if at, err = s.server.Hub.Begin(ctx, op.Room, op.Start); err == nil {
-			_, err = await(ctx, func(told work.Told) error { return r.Done(ctx, at, told) })
+			_, err = await(ctx, func(told receive) error { return r.Done(ctx, at, told.of()) })
 		}
 	}
 	if err != nil {
@@ -219,20 +231,20 @@ func (s *Session) resume(ctx context.Context, op *wire.Op) (*work.Reader, error)
 }
 
 // await waits for what is told of a step.
-func await(ctx context.Context, step func(work.Told) error) (seq uint64, err error) {
+func await(ctx context.Context, step func(receive) error) (parley.Receipt, error) {
 	type outcome struct {
-		seq uint64
-		err error
+		receipt parley.Receipt
+		err     error
 	}
 	c := make(chan outcome, 1)
-	if err := step(func(seq uint64, err error) { c <- outcome{seq, err} }); err != nil {
-		return 0, err
+	if err := step(func(r parley.Receipt, err error) { c <- outcome{r, err} }); err != nil {
+		return parley.Receipt{}, err
 	}
 	select {
 	case o := <-c:
-		return o.seq, o.err
+		return o.receipt, o.err
 	case <-ctx.Done():
-		return 0, ctx.Err()
+		return parley.Receipt{}, ctx.Err()
 	}
 }
 
@@ -331,12 +343,13 @@ func (s *Server) Take(ctx context.Context, c Caller, op *wire.Op, wait time.Dura
 	return jobs, nil
 }
 
-// Settle does what a caller says of a job, and returns the job's seq when it is durable.
-func (s *Server) Settle(ctx context.Context, c Caller, op *wire.Op) (seq uint64, err error) {
+// Settle does what a caller says of a job, or of a dead letter, and returns when that is durable: the
+// job's seq, and for a letter whether it was put back before.
+func (s *Server) Settle(ctx context.Context, c Caller, op *wire.Op) (parley.Receipt, error) {
 	if err := s.Admit(ctx, c, op); err != nil {
-		return 0, err
+		return parley.Receipt{}, err
 	}
-	return await(ctx, func(told work.Told) error { return s.settle(ctx, op, told) })
+	return await(ctx, func(told receive) error { return s.settle(ctx, op, told) })
 }
 
 // Busy gives a caller more time for a job, and says how much.

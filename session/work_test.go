@@ -137,8 +137,8 @@ func TestJobsForCallers(t *testing.T) {
 		t.Fatal(jobs, err)
 	}
 	settle := &wire.Op{Kind: wire.Done, Room: "r", Job: jobs[0].Job}
-	if seq, err := server.Settle(context.Background(), caller, settle); seq != 1 || err != nil {
-		t.Error(seq, err)
+	if r, err := server.Settle(context.Background(), caller, settle); r.Seq != 1 || err != nil {
+		t.Error(r, err)
 	}
 	if _, err := server.Settle(context.Background(), caller, settle); parley.AsError(err).Code != parley.NotFound {
 		t.Error(err)

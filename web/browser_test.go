@@ -248,6 +248,23 @@ func TestOfflineAndBack(t *testing.T) {
 	}
 }
 
+func TestAServerThatCanStoreNothingIsShown(t *testing.T) {
+	f := newFixture(t)
+	p := browser.New(t).OpenAs("ada", f.url, browser.Desk)
+	f.say("lobby", "bob", "before")
+	p.Sees("before")
+	f.set(func() { f.refuse = "unavailable" })
+	f.status(false)
+	p.Until("the banner", `document.querySelector('parley-banner').textContent.includes('lost touch with the others')`)
+	p.Say("written meanwhile")
+	p.Until("it waits", `document.querySelector('.draft[data-state=sending]')`)
+	f.set(func() { f.refuse = "" })
+	f.status(true)
+	p.Sees("written meanwhile")
+	p.Until("good news", `/Back online/.test(document.querySelector('parley-banner').textContent)`)
+	p.Until("nothing waits", `!document.querySelector('.draft')`)
+}
+
 func TestGapIsALine(t *testing.T) {
 	f := newFixture(t)
 	f.fill("lobby", 100)

@@ -340,6 +340,15 @@ func (f *fixture) set(change func()) {
 	change()
 }
 
+// status tells every session whether messages can be stored.
+func (f *fixture) status(available bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for s := range f.sessions {
+		s.write(frame{"op": "status", "available": available, "message": "for people"})
+	}
+}
+
 // cut drops every connection and lets nobody in.
 func (f *fixture) cut() {
 	f.mu.Lock()

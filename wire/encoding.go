@@ -21,6 +21,9 @@ type Encoding interface {
 	Presence(dst []byte, room string, p Presence) []byte
 	Signal(dst []byte, room, from string, body []byte) []byte
 
+	// What a server says of itself to all who are in its rooms.
+	Status(dst []byte, s Status) []byte
+
 	// What answers one session. ref is the client's tag as it wrote it, nil for none.
 	Welcome(dst, ref []byte, w Welcome) []byte
 	Joined(dst, ref []byte, room string, seq uint64) []byte
@@ -64,6 +67,12 @@ type Presence struct {
 	Joined, Left []string // a change: who came and who went, each user once
 	Members      []string // all who are there, in place of what was told before; nil = a change or the count
 	Count        int      // users there now
+}
+
+// Status is whether a server can store messages, and show those stored elsewhere.
+type Status struct {
+	Available bool
+	Message   string // a sentence for people
 }
 
 // Welcome is the answer to a hello.

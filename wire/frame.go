@@ -50,9 +50,10 @@ type Frame struct {
 
 	Question  string `json:"question"`   // question
 	TimeoutMS int64  `json:"timeout_ms"` // question
+	Available bool   `json:"available"`  // status
 
 	Code    parley.Code `json:"code"`     // error
-	Message string      `json:"message"`  // error
+	Message string      `json:"message"`  // error, status
 	RetryMS int64       `json:"retry_ms"` // error
 }
 

@@ -184,6 +184,15 @@ func (JSONLines) Signal(dst []byte, room, from string, body []byte) []byte {
 	return append(dst, '}', '\n')
 }
 
+// Status appends whether the server can store messages now.
+func (JSONLines) Status(dst []byte, s Status) []byte {
+	dst = append(dst, `{"op":"status","available":`...)
+	dst = strconv.AppendBool(dst, s.Available)
+	dst = append(dst, `,"message":`...)
+	dst = appendString(dst, s.Message)
+	return append(dst, '}', '\n')
+}
+
 // appendUsers appends a list of users.
 func appendUsers(dst []byte, users []string) []byte {
 	dst = append(dst, '[')

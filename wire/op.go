@@ -30,12 +30,13 @@ const (
 
 	ListRooms Kind = "rooms"
 
-	Take  Kind = "take"
-	Stop  Kind = "stop"
-	Done  Kind = "done"
-	Retry Kind = "retry"
-	Fail  Kind = "fail"
-	Busy  Kind = "busy"
+	Take    Kind = "take"
+	Stop    Kind = "stop"
+	Done    Kind = "done"
+	Retry   Kind = "retry"
+	Release Kind = "release"
+	Fail    Kind = "fail"
+	Busy    Kind = "busy"
 
 	Ask    Kind = "ask"
 	Serve  Kind = "serve"
@@ -74,9 +75,11 @@ type Op struct {
 
 	Group    string         // take; stop, where "" is to serve no more
 	Prefetch int            // take; always set
+	Parallel int            // take; 0 = as many as prefetch
 	Tries    int            // take; always set
 	Deadline time.Duration  // take, where it is always set; busy, where 0 = as long as before
-	Job      string         // done, retry, fail, busy
+	Job      string         // done, retry, release, fail, busy
+	Letter   uint64         // retry; the dead letter to put back, 0 = it is of a job
 	Delay    *time.Duration // retry; nil = the usual back-off
 	Reason   string         // retry, fail
 
@@ -167,6 +170,7 @@ var parsers = [...]struct {
 	{Signal, parseSignal},
 	{Done, parseDone},
 	{Retry, parseRetry},
+	{Release, parseJob},
 	{Busy, parseBusy},
 	{Fail, parseFail},
 	{Take, parseTake},

@@ -24,13 +24,13 @@ func TestProtocolPage(t *testing.T) {
 	ops := map[wire.Kind]bool{
 		wire.Hello: false, wire.Join: false, wire.Leave: false, wire.Send: false, wire.History: false,
 		wire.Members: false, wire.ListRooms: false, wire.Ping: false, wire.Signal: false,
-		wire.Take: false, wire.Stop: false, wire.Done: false, wire.Retry: false, wire.Fail: false, wire.Busy: false,
+		wire.Take: false, wire.Stop: false, wire.Done: false, wire.Retry: false, wire.Release: false, wire.Fail: false, wire.Busy: false,
 		wire.Ask: false, wire.Serve: false, wire.Answer: false,
 	}
 	frames := map[string]bool{
 		"welcome": false, "joined": false, "left": false, "ack": false, "page": false, "members": false,
 		"rooms": false, "pong": false, "message": false, "gap": false, "error": false,
-		"presence": false, "signal": false, "cursor": false, "taking": false, "stopped": false, "busy": false, "job": false,
+		"presence": false, "status": false, "signal": false, "cursor": false, "taking": false, "stopped": false, "busy": false, "job": false,
 		"serving": false, "question": false, "answer": false, "answered": false,
 	}
 	quoted := regexp.MustCompile(`'(\{"op".*?\})'`)
@@ -128,6 +128,8 @@ func rewrite(t *testing.T, n int, f *wire.Frame) []byte {
 		return enc.Presence(nil, f.Room, p)
 	case "signal":
 		return enc.Signal(nil, f.Room, f.From, f.Body)
+	case "status":
+		return enc.Status(nil, wire.Status{Available: f.Available, Message: f.Message})
 	case "rooms":
 		return enc.Rooms(nil, f.Ref, f.Rooms, f.More)
 	case "serving":

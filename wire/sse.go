@@ -40,6 +40,12 @@ func (SSE) Signal(dst []byte, room, from string, body []byte) []byte {
 	return append(JSONLines{}.Signal(dst, room, from, body), '\n')
 }
 
+// Status appends a status event.
+func (SSE) Status(dst []byte, s Status) []byte {
+	dst = append(dst, "event: status\ndata: "...)
+	return append(JSONLines{}.Status(dst, s), '\n')
+}
+
 // Left appends a left event: the stream is not in the room any more.
 func (SSE) Left(dst, ref []byte, room string) []byte {
 	dst = append(dst, "event: left\ndata: "...)

@@ -20,6 +20,7 @@ func TestEventsBearTheFramesOfJSONLines(t *testing.T) {
 		"message":       {string(sse.Message(nil, m)), "id: 813\nevent: message\ndata: " + string(lines.Message(nil, m)) + "\n"},
 		"gap":           {string(sse.Gap(nil, "lobby", 1, 9)), "event: gap\ndata: " + string(lines.Gap(nil, "lobby", 1, 9)) + "\n"},
 		"presence":      {string(sse.Presence(nil, "lobby", wire.Presence{Members: []string{"ada"}, Count: 1})), "event: presence\ndata: " + string(lines.Presence(nil, "lobby", wire.Presence{Members: []string{"ada"}, Count: 1})) + "\n"},
+		"status":        {string(sse.Status(nil, wire.Status{Message: "m"})), "event: status\ndata: " + string(lines.Status(nil, wire.Status{Message: "m"})) + "\n"},
 		"signal":        {string(sse.Signal(nil, "lobby", "ada", []byte("1"))), "event: signal\ndata: " + string(lines.Signal(nil, "lobby", "ada", []byte("1"))) + "\n"},
 		"left":          {string(sse.Left(nil, nil, "lobby")), "event: left\ndata: {\"op\":\"left\",\"room\":\"lobby\"}\n\n"},
 		"error":         {string(sse.Error(nil, nil, parley.Errorf(parley.Internal, "x"))), "event: error\ndata: {\"op\":\"error\",\"code\":\"internal\",\"message\":\"x\"}\n\n"},

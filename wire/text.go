@@ -77,6 +77,13 @@ func (textAnswers) Presence(dst []byte, _ string, _ Presence) []byte { return ds
 
 func (textAnswers) Signal(dst []byte, _, _ string, _ []byte) []byte { return dst }
 
+func (textAnswers) Status(dst []byte, s Status) []byte {
+	if s.Available {
+		return answer(dst, "available: ", s.Message)
+	}
+	return answer(dst, string(parley.Unavailable)+": ", s.Message)
+}
+
 func (textAnswers) Left(dst, _ []byte, _ string) []byte { return dst }
 
 func (textAnswers) Ack(dst, _ []byte, _ string, _ parley.Receipt) []byte { return dst }

@@ -80,6 +80,8 @@ func TestAnswersInText(t *testing.T) {
 		"* lobby: 3 here, 812 messages\n* and there are more rooms\n":    enc.Rooms(nil, ref, []wire.RoomEntry{{Room: "lobby", Messages: 812, Members: 3}}, true),
 		"* that is all\n":                                                enc.Rooms(nil, ref, nil, false),
 		"* revoked\n":                                                    enc.Revoked(nil, ref),
+		"* unavailable: too few nodes\n":                                 enc.Status(nil, wire.Status{Message: "too few nodes"}),
+		"* available: all \\x1b well\n":                                  enc.Status(nil, wire.Status{Available: true, Message: "all \x1b well"}),
 		"* draining\n":                                                   enc.Draining(nil, ref),
 		"* pong\n":                                                       enc.Pong(nil, ref),
 		"* rate_limited: slow down\\x1b\n":                               enc.Error(nil, ref, slow),

@@ -91,6 +91,11 @@ func parseTake(op *Op, obj *object) error {
 			return err
 		}
 	}
+	if obj.get("parallel") != nil {
+		if op.Parallel, err = obj.count("parallel", MaxPrefetch); err != nil {
+			return err
+		}
+	}
 	if obj.get("tries") != nil {
 		if op.Tries, err = obj.count("tries", MaxTries); err != nil {
 			return err
@@ -139,7 +144,14 @@ func parseDone(op *Op, obj *object) (err error) {
 	return err
 }
 
+// parseRetry reads what is to be tried again: a job, or a dead letter.
 func parseRetry(op *Op, obj *object) error {
+	if obj.get("letter") != nil {
+		if obj.get("job") != nil {
+			return parley.Errorf(parley.BadRequest, `either "job" or "letter"`)
+		}
+		return parseLetter(op, obj)
+	}
 	if err := parseFail(op, obj); err != nil {
 		return err
 	}
@@ -148,6 +160,20 @@ func parseRetry(op *Op, obj *object) error {
 	}
 	delay, err := obj.duration("delay", 0, MaxDelay)
 	op.Delay = &delay
+	return err
+}
+
+func parseLetter(op *Op, obj *object) error {
+	if err := parseRoom(op, obj); err != nil {
+		return err
+	}
+	seq, err := obj.seq("letter")
+	if err == nil && *seq == 0 {
+		err = parley.Errorf(parley.BadRequest, `"letter" is the seq of a dead letter`)
+	}
+	if err == nil {
+		op.Letter = *seq
+	}
 	return err
 }
 
@@ -220,11 +246,16 @@ func appendWork(dst []byte, op *Op) []byte {
 	}
 	field("group", op.Group)
 	number("prefetch", op.Prefetch)
+	number("parallel", op.Parallel)
 	number("tries", op.Tries)
 	if op.Deadline != 0 {
 		field("deadline", op.Deadline.String())
 	}
 	field("job", op.Job)
+	if op.Letter != 0 {
+		dst = append(dst, `,"letter":`...)
+		dst = strconv.AppendUint(dst, op.Letter, 10)
+	}
 	if op.Delay != nil {
 		field("delay", op.Delay.String())
 	}

@@ -54,6 +54,11 @@ func (e WS) Signal(dst []byte, room, from string, body []byte) []byte {
 	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Signal(dst, room, from, body) })
 }
 
+// Status appends whether the server can store messages now.
+func (e WS) Status(dst []byte, s Status) []byte {
+	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Status(dst, s) })
+}
+
 // Welcome appends the answer to a hello.
 func (e WS) Welcome(dst, ref []byte, w Welcome) []byte {
 	return e.frame(dst, func(dst []byte) []byte { return JSONLines{}.Welcome(dst, ref, w) })

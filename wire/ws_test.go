@@ -49,6 +49,7 @@ func everyFrame(filler string) map[string]func(enc wire.Encoding, dst []byte) []
 			return e.Job(dst, &parley.Job{Message: &parley.Message{Room: "r"}})
 		},
 		"revoked": func(e wire.Encoding, dst []byte) []byte { return e.Revoked(dst, ref) },
+		"status":  func(e wire.Encoding, dst []byte) []byte { return e.Status(dst, wire.Status{Message: "m"}) },
 		"drain":   func(e wire.Encoding, dst []byte) []byte { return e.Draining(dst, ref) },
 		"pong":    func(e wire.Encoding, dst []byte) []byte { return e.Pong(dst, ref) },
 		"error":   func(e wire.Encoding, dst []byte) []byte { return e.Error(dst, ref, parley.Errorf(parley.Denied, "no")) },

@@ -12,15 +12,22 @@ import (
 // begins with its version.
 //
 //	jobs    version, then messages: seq prev at type priority expires key id from body
+//	        or versionBack copied, then messages: they were dead letters, and the steps say what became of them
 //	steps   version, then steps; a snapshot comes first where there is one
 //	reader  version, position
-const version = 1
+const (
+	version     = 1
+	versionBack = 2
+)
 
 // Kinds of steps.
 const (
 	stepSnapshot = 's' // copied read seen count, then jobs: seq record tries due priority expires key
 	stepFinished = 'f' // seq
 	stepTried    = 't' // seq tries due
+	stepBack     = 'b' // seq record tries due priority key, of a job that was a dead letter
+	stepLetter   = 'l' // prev seq, of a letter that was put back
+	stepLetters  = 'L' // forgotten count, then stretches: after length
 )
 
 var errRecord = errors.New("a record of a journal cannot be read")
@@ -58,7 +65,9 @@ type decoder struct {
 }
 
 // open begins to read a record.
-func open(record []byte) *decoder {
+func open(record []byte) *decoder { return openAs(record, version) }
+
+func openAs(record []byte, version byte) *decoder {
 	d := &decoder{b: record}
 	d.bad = d.byte() != version
 	return d
@@ -128,17 +137,33 @@ func (d *decoder) bytes() []byte {
 	return s
 }
 
-// messages reads a record of jobs. The bodies are parts of it.
-func messages(room string, record []byte) ([]*parley.Message, error) {
-	var out []*parley.Message
-	d := open(record)
+// jobs is a record of jobs. The bodies are parts of it.
+type jobs struct {
+	messages []*parley.Message
+	back     bool   // they were dead letters
+	copied   uint64 // seq of the room's last message that is in the journal up to here
+}
+
+// readJobs reads a record of jobs.
+func readJobs(room string, record []byte) (r jobs, err error) {
+	v := byte(version)
+	if r.back = len(record) > 0 && record[0] == versionBack; r.back {
+		v = versionBack
+	}
+	d := openAs(record, v)
+	if r.back {
+		r.copied = d.uint()
+	}
 	for d.more() {
 		m := &parley.Message{Room: room, Seq: d.uint(), Prev: d.uint(), At: d.time()}
 		m.Type, m.Priority = d.typ(), d.byte()
 		m.Expires = d.time()
 		m.Key, m.ID, m.From = string(d.bytes()), string(d.bytes()), string(d.bytes())
 		m.Body = d.bytes()
-		out = append(out, m)
+		r.messages = append(r.messages, m)
+		if !r.back {
+			r.copied = m.Seq
+		}
 	}
-	return out, d.err()
+	return r, d.err()
 }

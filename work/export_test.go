@@ -10,11 +10,11 @@ import (
 
 // LastOf gives the seq of the last message in a record of jobs; 0 where there is none.
 func LastOf(room string, record []byte) uint64 {
-	list, err := messages(room, record)
-	if err != nil || len(list) == 0 {
+	r, err := readJobs(room, record)
+	if err != nil || len(r.messages) == 0 {
 		return 0
 	}
-	return list[len(list)-1].Seq
+	return r.messages[len(r.messages)-1].Seq
 }
 
 // Messages writes and reads a record of jobs.
@@ -27,12 +27,13 @@ func Messages(list []*parley.Message) []byte {
 }
 
 func ReadMessages(room string, record []byte) ([]*parley.Message, error) {
-	return messages(room, record)
+	r, err := readJobs(room, record)
+	return r.messages, err
 }
 
 // ApplySteps reads a record of steps and says how many jobs it leaves open.
 func ApplySteps(record []byte) (open int, err error) {
-	b := &replayed{books: books{past: make(map[uint64]past)}}
+	b := &replayed{books: books{past: make(map[uint64]past)}, returned: make(map[uint64]*job)}
 	err = b.apply(record)
 	b.settle()
 	return len(b.restored), err

@@ -23,15 +23,18 @@ const patience = 2 * time.Minute
 
 // bench is the books over a log in memory. The log outlives each life of the books.
 type bench struct {
-	t    testing.TB
-	log  *logtest.Memory
-	ids  int
-	work *work.Manager
-	stop func()
+	t        testing.TB
+	log      *logtest.Memory
+	keep     int             // messages of a room; 0 = all
+	journals parley.Journals // of the lives to come
+	ids      int
+	work     *work.Manager
+	stop     func()
 }
 
 func newBench(t testing.TB, o logtest.Options) *bench {
-	b := &bench{t: t, log: logtest.New(o)}
+	b := &bench{t: t, log: logtest.New(o), keep: o.RetainMessages}
+	b.journals = b.log
 	b.start()
 	t.Cleanup(func() { b.stop() })
 	return b
@@ -39,8 +42,8 @@ func newBench(t testing.TB, o logtest.Options) *bench {
 
 // start begins a life of the books.
 func (b *bench) start() {
-	hub := room.NewHub(b.log, room.Config{Logger: slog.New(slog.DiscardHandler)})
-	b.work = work.New(work.Config{Log: b.log, Journals: b.log, Rooms: hub, Logger: slog.New(slog.NewTextHandler(b.t.Output(), nil))})
+	hub := room.NewHub(b.log, room.Config{RetainMessages: b.keep, Logger: slog.New(slog.DiscardHandler)})
+	b.work = work.New(work.Config{Log: b.log, Journals: b.journals, Rooms: hub, RetainMessages: b.keep, Logger: slog.New(slog.NewTextHandler(b.t.Output(), nil))})
 	ctx, cancel := context.WithCancel(context.Background())
 	var hubs, books sync.WaitGroup
 	hubCtx, endHub := context.WithCancel(context.Background())
@@ -73,7 +76,7 @@ func (b *bench) put(d parley.Draft) {
 	d.ID, d.From = fmt.Sprint("id-", b.ids), "ada"
 	b.ids++
 	done := make(chan error, 1)
-	if err := b.log.Append(context.Background(), d, func(_ parley.Receipt, err error) { done <- err }); err != nil {
+	if err := b.work.Gate().Append(context.Background(), d, func(_ parley.Receipt, err error) { done <- err }); err != nil {
 		b.t.Fatal(err)
 	}
 	if err := <-done; err != nil {

@@ -1,8 +1,10 @@
 package work
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -17,6 +19,7 @@ const maxHeld = 1 << 20
 type Taking struct {
 	Room, Group string
 	Prefetch    int           // jobs it holds at once, 1 or more
+	Parallel    int           // of these, how many it has begun at most: those given first; 0 = all
 	Tries       int           // how often a job is given out that it does not finish
 	Deadline    time.Duration // how long it has for each
 
@@ -37,13 +40,21 @@ type Taker struct {
 	give  func(*parley.Job)
 
 	// Guarded by the group's mu.
-	prefetch, tries int
-	deadline        time.Duration
-	jobs            map[*job]int // that it holds, with the bytes of each
-	bytes           int
-	stopped         bool
-	queued          bool // among the hungry
+	terms
+	jobs    map[*job]int // that it holds, with the bytes of each
+	bytes   int
+	late    int // jobs that were taken from it, since it last finished one: it may be at them still
+	stopped bool
+	queued  bool // among the hungry
 }
+
+// terms are what a worker has said of itself.
+type terms struct {
+	prefetch, parallel, tries int
+	deadline                  time.Duration
+}
+
+func (t *Taking) terms() terms { return terms{t.Prefetch, t.Parallel, t.Tries, t.Deadline} }
 
 // Take gives jobs of a group to a worker, until Stop or Leave.
 func (m *Manager) Take(ctx context.Context, t Taking) (*Taker, error) {
@@ -61,7 +72,7 @@ func (m *Manager) Take(ctx context.Context, t Taking) (*Taker, error) {
 	if err != nil {
 		return nil, err
 	}
-	taker := &Taker{group: g, give: t.Give, prefetch: t.Prefetch, tries: t.Tries, deadline: t.Deadline, jobs: make(map[*job]int)}
+	taker := &Taker{group: g, give: t.Give, terms: t.terms(), jobs: make(map[*job]int)}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if t.Taken != nil {
@@ -88,11 +99,11 @@ func (m *Manager) beginning(ctx context.Context, t *Taking) (*uint64, error) {
 	return &after, nil
 }
 
-// Change sets what Take was given.
-func (t *Taker) Change(prefetch, tries int, deadline time.Duration) {
+// Change sets what Take was given: how many jobs, how often and for how long.
+func (t *Taker) Change(to Taking) {
 	t.group.mu.Lock()
 	defer t.group.mu.Unlock()
-	t.prefetch, t.tries, t.deadline = prefetch, tries, deadline
+	t.terms = to.terms()
 	t.group.offer(t)
 	t.group.wake()
 }
@@ -134,17 +145,38 @@ func (g *group) rest() {
 	g.fresh = nil
 }
 
-// Leave is Stop for a worker that is gone: what it holds is given to others at once.
+// Leave is Stop for a worker that is gone: what it holds is given to others at once. What it cannot have
+// begun has not been tried.
 func (t *Taker) Leave() {
 	g, now := t.group, time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	t.stop()
-	for j := range t.jobs {
+	for i, j := range t.inOrder() {
 		g.unqueue(j)
-		g.giveUp(j, "connection lost", now)
+		if t.parallel == 0 || i+t.late < t.parallel {
+			g.giveUp(j, "connection lost", now)
+		} else {
+			g.free(j, now)
+		}
 	}
 	g.wake()
+}
+
+// inOrder gives the jobs that a worker holds, the one that it was given first in front.
+func (t *Taker) inOrder() []*job {
+	return slices.SortedFunc(maps.Keys(t.jobs), func(a, b *job) int { return cmp.Compare(a.nonce, b.nonce) })
+}
+
+// begun says whether a worker may have begun a job that it holds: it begins them in the order given.
+func (t *Taker) begun(j *job) bool {
+	before := t.late
+	for other := range t.jobs {
+		if other.nonce < j.nonce {
+			before++
+		}
+	}
+	return t.parallel == 0 || before < t.parallel
 }
 
 // drop takes a job from its holder. The group's mu is held, as in all below.
@@ -194,9 +226,13 @@ func (g *group) hand(ctx context.Context) (again bool, err error) {
 func (g *group) tick(now time.Time) {
 	for j := g.timed.first(); j != nil && !j.at.After(now); j = g.timed.first() {
 		g.timed.remove(j)
-		if j.state == held {
+		switch {
+		case j.state == held && j.holder.begun(j):
+			j.holder.late++
 			g.giveUp(j, "deadline", now)
-		} else {
+		case j.state == held:
+			g.free(j, now)
+		default:
 			j.at = time.Time{}
 			g.place(j, now)
 		}
@@ -215,6 +251,15 @@ func (g *group) giveUp(j *job, reason string, now time.Time) {
 	}
 	j.at = time.Time{}
 	g.tried(j, nil)
+	g.place(j, now)
+}
+
+// free takes back a job that was given and not begun. It is as if it had not been given: there is
+// nothing to write down. The job is in no queue.
+func (g *group) free(j *job, now time.Time) {
+	j.holder.drop(j)
+	g.manager.counts.freed.Add(1)
+	j.at = time.Time{}
 	g.place(j, now)
 }
 

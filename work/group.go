@@ -27,6 +27,7 @@ type group struct {
 	begin       *uint64 // behind which message it begins if it is not there yet
 	jobsJournal string
 	steps       string        // the other journal's name
+	gate        *gate         // of its room
 	kick        chan struct{} // of one: there may be something to do
 	opened      chan struct{} // closed when the journals were read for the first time
 	missing     error         // set before opened is closed: there is no such group
@@ -46,15 +47,18 @@ type books struct {
 	timed queue           // those that wait for a time: a deadline, or when they are due again
 	keys  map[string][]*job
 	past  map[uint64]past // what the steps say of jobs that are not loaded yet
+	back  letters         // dead letters that were put back
 	bytes int             // of bodies in memory
 
 	// The journal of jobs.
 	copied  uint64   // seq of the last message that is in it
+	inbox   inbox    // what comes behind it, as far as it is in memory
 	tail    uint64   // its last record
 	read    uint64   // the last one that was loaded
 	seen    uint64   // seq of the last message that was
 	fresh   []loaded // what comes right behind read, while that is in memory
 	grown   bool     // the room may have messages behind copied
+	goal    uint64   // seq of the room's last message when this life began
 	copying bool
 	bulk    int // bytes written since the last snapshot
 
@@ -63,6 +67,7 @@ type books struct {
 	told     []func(error) // who waits for these
 	flushing bool
 	graves   []grave
+	returns  []*returning
 	since    int    // bytes written since the last snapshot
 	records  int    // of both journals, written since
 	snapshot int    // bytes of that
@@ -109,6 +114,9 @@ func (g *group) life(ctx context.Context) error {
 	defer leave()
 	g.mu.Lock()
 	g.grown = g.grown || last > g.copied
+	g.goal = last
+	g.inbox.begin(last)
+	g.gate.copied(g, g.copied, g.copied >= g.goal)
 	g.mu.Unlock()
 	if !isClosed(g.opened) {
 		close(g.opened)
@@ -134,7 +142,7 @@ func (g *group) life(ctx context.Context) error {
 func (g *group) work(ctx context.Context) (next time.Duration, err error) {
 	for again := true; again; {
 		again = false
-		for _, step := range []func(context.Context) (bool, error){g.copyOn, g.load, g.hand, g.bury, g.flush, g.trim} {
+		for _, step := range []func(context.Context) (bool, error){g.load, g.hand, g.copyOn, g.takeBack, g.bury, g.flush, g.trim} {
 			more, err := step(ctx)
 			if err != nil {
 				return 0, err
@@ -157,6 +165,9 @@ func (g *group) end(because error) {
 	told := g.told
 	for _, grave := range g.graves {
 		told = append(told, grave.told)
+	}
+	for _, r := range g.returns {
+		told = append(told, r.outcome(false))
 	}
 	for _, j := range g.open {
 		if j.holder != nil {
@@ -183,9 +194,10 @@ var (
 )
 
 // roomGrew is called by the room's tail.
-func (g *group) roomGrew() {
+func (g *group) roomGrew(batch []*parley.Message) {
 	g.mu.Lock()
 	g.grown = true
+	g.inbox.add(batch)
 	g.mu.Unlock()
 	g.wake()
 }

@@ -75,7 +75,7 @@ func TestPrefetchBoundsWhatAWorkerHolds(t *testing.T) {
 		w.none()
 		b.must(b.done(first))
 		w.want("2")
-		w.Change(3, 3, time.Minute)
+		w.Change(work.Taking{Prefetch: 3, Tries: 3, Deadline: time.Minute})
 		w.want("3")
 		synctest.Wait()
 		w.none()
@@ -150,6 +150,24 @@ func TestAWorkerThatIsTooLateLosesItsJob(t *testing.T) {
 	})
 }
 
+// What a worker says that was too late does not count against what the next one has said, though nobody holds the
+// job by then.
+func TestOnlyTheLastHolderSettlesAJobThatWaits(t *testing.T) {
+	b := newBench(t, logtest.Options{})
+	defer b.stop()
+	b.say("r", 1)
+	gone := b.take("r", "g", 1)
+	late := gone.next()
+	gone.Leave()
+	last := b.take("r", "g", 1).next()
+	b.must(b.retry(last, time.Hour, "not now"))
+	b.refused(parley.Conflict, b.fail(late, "too late"))
+	b.refused(parley.Conflict, b.retry(late, 0, "too late"))
+	b.refused(parley.Conflict, b.done(late))
+	b.must(b.done(last))
+	b.refused(parley.NotFound, b.done(last))
+}
+
 func TestRetryWaitsForItsDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, logtest.Options{})
@@ -204,7 +222,7 @@ func TestAJobThatFailsIsADeadLetter(t *testing.T) {
 			Tries                               int
 			Body                                json.RawMessage
 		}
-		if err := json.Unmarshal(m.Body, &letter); err != nil || m.Type != parley.JSON || m.From != work.From {
+		if err := json.Unmarshal(m.Body, &letter); err != nil || m.Type != parley.JSON || m.From != parley.Server {
 			t.Fatalf("%s: %v", m.Body, err)
 		}
 		if letter.Room != "r" || letter.Group != "g" || letter.Seq != j.Seq || letter.Tries != 1 ||

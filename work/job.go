@@ -15,6 +15,7 @@ type job struct {
 	key      string
 	priority uint8
 	expires  time.Time // zero: never
+	back     bool      // it was a dead letter
 
 	message *parley.Message // nil: to be read when it is given out
 	state   state
@@ -84,6 +85,14 @@ func (q *queue) first() *job {
 		return nil
 	}
 	return q.list[0]
+}
+
+// due is when a job is to be given out again, as the books have it: that it is held, they do not know.
+func (j *job) due() time.Time {
+	if j.state == held || j.state == settling {
+		return time.Time{}
+	}
+	return j.at
 }
 
 // place puts a job that is in no queue where it belongs: behind another one with its key, to those

@@ -46,6 +46,9 @@ func (g *group) loadOne(ctx context.Context) (more bool, err error) {
 // were copied twice, as after a write without an outcome, are there once. g.mu is held.
 func (g *group) show(next loaded, now time.Time) {
 	g.read = next.record
+	if next.back {
+		return // they are in view since they were put back
+	}
 	for _, m := range next.messages {
 		if m.Seq <= g.seen {
 			continue
@@ -74,7 +77,7 @@ func (g *group) recordBehind(ctx context.Context, after uint64) (loaded, error) 
 	if len(records) == 0 {
 		return loaded{}, fmt.Errorf("read the jobs: nothing is behind record %d", after)
 	}
-	list, err := messages(g.key.room, records[0].Data)
+	list, err := readJobs(g.key.room, records[0].Data)
 	if err != nil {
 		return loaded{}, fmt.Errorf("read the jobs: record %d: %w", records[0].Seq, err)
 	}

@@ -16,19 +16,21 @@ import (
 
 // Rooms is what the books need of the active rooms.
 type Rooms interface {
-	// Attend keeps a room active and has grew called after each time it has grown, until leave.
-	// grew must not block.
-	Attend(ctx context.Context, room string, grew func()) (last uint64, leave func(), err error)
+	// Attend keeps a room active and has grew called with what comes behind last, in order, none left
+	// out, until leave. grew must not block, and may keep the messages but not the slice.
+	Attend(ctx context.Context, room string, grew func([]*parley.Message)) (last uint64, leave func(), err error)
 	// PageAfter gives up to limit messages with seq > after, oldest first.
 	PageAfter(ctx context.Context, room string, after uint64, limit int) (parley.Page, error)
 }
 
 // Config is what the books lie on.
 type Config struct {
-	Log      parley.Log // for dead letters
+	Log      parley.Log // New puts a gate in front of it: see Gate
 	Journals parley.Journals
 	Rooms    Rooms
 	Logger   *slog.Logger // default: discard
+
+	RetainMessages int // messages that a room keeps; 0 or less: all
 }
 
 // Bounds of a server.
@@ -47,7 +49,11 @@ type Manager struct {
 	nonce   atomic.Uint64 // of the last job given out
 	counts  counters
 	later   *later
-	known   atomic.Int64 // readers that have a journal
+	known   atomic.Int64  // readers that have a journal
+	listed  chan struct{} // closed when the groups that there are have been entered
+
+	gatesMu sync.RWMutex     // behind mu
+	gates   map[string]*gate // of the rooms that have groups
 
 	mu      sync.Mutex
 	closed  bool
@@ -68,7 +74,10 @@ func New(c Config) *Manager {
 		groups:  make(map[groupKey]*group),
 		perRoom: make(map[string]int),
 		readers: make(map[readerKey]*reader),
+		listed:  make(chan struct{}),
+		gates:   make(map[string]*gate),
 	}
+	m.Log = gatedLog{c.Log, m}
 	m.nonce.Store(rand.Uint64N(1 << 40)) // another after each start: names of tries do not come again
 	m.later = newLater(m)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
@@ -96,6 +105,7 @@ func (m *Manager) Run(ctx context.Context) error {
 			return nil
 		}
 	}
+	close(m.listed)
 	<-ctx.Done()
 	return nil
 }
@@ -148,6 +158,7 @@ func (m *Manager) enter(key groupKey, begin *uint64) (*group, error) {
 		return nil, parley.Errorf(parley.Conflict, "there are too many groups: a room has at most %d, a server %d", maxRoomGroups, maxGroups)
 	}
 	g := newGroup(m, key, begin)
+	m.guard(g)
 	m.groups[key] = g
 	m.perRoom[key.room]++
 	m.running.Go(func() { g.run(m.ctx) })
@@ -160,6 +171,7 @@ func (m *Manager) forget(g *group) {
 	defer m.mu.Unlock()
 	if m.groups[g.key] == g {
 		delete(m.groups, g.key)
+		m.unguard(g)
 		if m.perRoom[g.key.room]--; m.perRoom[g.key.room] == 0 {
 			delete(m.perRoom, g.key.room)
 		}

@@ -3,6 +3,8 @@ package work
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"parley"
@@ -28,14 +30,12 @@ func (g *group) restore(ctx context.Context) error {
 		return fmt.Errorf("read the jobs: %w", err)
 	}
 	if newest.Seq > 0 {
-		list, err := messages(g.key.room, newest.Data)
+		last, err := readJobs(g.key.room, newest.Data)
 		if err != nil {
 			return fmt.Errorf("read the jobs: record %d: %w", newest.Seq, err)
 		}
 		b.tail = newest.Seq
-		if n := len(list); n > 0 {
-			b.copied = max(b.copied, list[n-1].Seq)
-		}
+		b.copied = max(b.copied, last.copied)
 	}
 	b.read = min(b.read, b.tail)
 	b.grown = true
@@ -54,7 +54,8 @@ func (g *group) restore(ctx context.Context) error {
 // replayed is what the steps say.
 type replayed struct {
 	books
-	restored []*job // of the snapshot, less what the steps finished
+	restored []*job          // of the snapshot, less what the steps finished
+	returned map[uint64]*job // that were dead letters
 }
 
 // replay reads the steps. found is false where there is none: there is no such group.
@@ -62,7 +63,7 @@ func (g *group) replay(ctx context.Context) (b *replayed, found bool, err error)
 	b = &replayed{books: books{
 		open: make(map[uint64]*job), keys: make(map[string][]*job), past: make(map[uint64]past),
 		ready: queue{before: byTurn}, timed: queue{before: byTime},
-	}}
+	}, returned: make(map[uint64]*job)}
 	for after, more := uint64(0), true; more; {
 		var records []parley.Record
 		if records, more, err = g.manager.Journals.Records(ctx, g.steps, after, 64); err != nil {
@@ -89,10 +90,20 @@ func (b *replayed) apply(record []byte) error {
 			b.readSnapshot(d)
 			b.since, b.snapshot = 0, len(record)
 		case stepFinished:
-			b.past[d.uint()] = past{finished: true}
+			b.say(d.uint(), past{finished: true})
 		case stepTried:
-			seq := d.uint()
-			b.past[seq] = past{tries: int(d.uint()), due: d.time()}
+			b.say(d.uint(), past{tries: int(d.uint()), due: d.time()})
+		case stepBack:
+			j := readBack(d)
+			b.returned[j.seq] = j
+		case stepLetter:
+			if prev, seq := d.uint(), d.uint(); seq > 0 && prev < seq {
+				b.back.add(prev, seq)
+			} else {
+				d.fail()
+			}
+		case stepLetters:
+			b.back.read(d)
 		default:
 			d.fail()
 		}
@@ -103,12 +114,27 @@ func (b *replayed) apply(record []byte) error {
 // readSnapshot begins anew with a snapshot: it has in it what was said before.
 func (b *replayed) readSnapshot(d *decoder) {
 	clear(b.past)
-	b.restored = b.restored[:0]
+	clear(b.returned)
+	b.restored, b.back = b.restored[:0], letters{}
 	b.copied, b.read, b.seen = d.uint(), d.uint(), d.uint()
 	for n := d.uint(); n > 0 && !d.bad; n-- {
 		j := &job{seq: d.uint(), record: d.uint(), tries: int(d.uint()), at: d.time(), priority: d.byte()}
 		j.expires, j.key = d.time(), string(d.bytes())
 		b.restored = append(b.restored, j)
+	}
+}
+
+// say notes what a step says of a job. One that was a dead letter has an earlier life, in which it is
+// finished: what is said of it since is of the later one.
+func (b *replayed) say(seq uint64, p past) {
+	j := b.returned[seq]
+	switch {
+	case j == nil:
+		b.past[seq] = p
+	case p.finished:
+		delete(b.returned, seq)
+	default:
+		j.tries, j.at = p.tries, p.due
 	}
 }
 
@@ -125,6 +151,9 @@ func (b *replayed) settle() {
 			j.tries, j.at = p.tries, p.due
 		}
 		open = append(open, j)
+	}
+	for _, seq := range slices.Sorted(maps.Keys(b.returned)) {
+		open = append(open, b.returned[seq])
 	}
 	b.restored = open
 }

@@ -1,6 +1,7 @@
 package work
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -56,6 +57,27 @@ func (m *Manager) Retry(ctx context.Context, room, name string, delay *time.Dura
 		g.tried(j, told.of(j))
 		g.place(j, now)
 	})
+}
+
+// Release gives back a job that its worker has not begun: that is no try, and it is given out again at
+// once. There is nothing to be written: told is called before Release returns.
+func (m *Manager) Release(ctx context.Context, room, name string, told Told) error {
+	g, seq, nonce, err := m.find(ctx, room, name)
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	j, err := g.allowed(seq, nonce)
+	if err == nil && j != nil && j.state == held {
+		g.timed.remove(j)
+		g.free(j, time.Now())
+		g.wake()
+	}
+	g.mu.Unlock()
+	if err == nil && told != nil {
+		told(seq, nil)
+	}
+	return err
 }
 
 // Fail makes a dead letter of a job.
@@ -124,6 +146,7 @@ func (m *Manager) settle(ctx context.Context, room, name string, act func(g *gro
 	g.unqueue(j)
 	if j.last = j.holder; j.last != nil {
 		j.last.drop(j)
+		j.last.late = 0
 	}
 	act(g, j, now)
 	g.wake()
@@ -153,8 +176,9 @@ func (m *Manager) find(ctx context.Context, room, name string) (g *group, seq, n
 	return g, seq, nonce, err
 }
 
-// allowed finds a job that may be settled under this name: it is held under it, or by nobody. A
-// job that is not in view, as soon after a restart, is nil. g.mu is held, as in all below.
+// allowed finds a job that may be settled under this name: it is held under it, or by nobody and was
+// last, as far as is known: a restart forgets. A job that is not in view, as soon after one, is nil. g.mu
+// is held, as in all below.
 func (g *group) allowed(seq, nonce uint64) (*job, error) {
 	if g.fault != nil {
 		return nil, errReloading
@@ -168,7 +192,7 @@ func (g *group) allowed(seq, nonce uint64) (*job, error) {
 		return nil, nil
 	case j == nil || j.state == settling:
 		return nil, errNoJob
-	case j.state == held && j.nonce != nonce:
+	case j.nonce != 0 && j.nonce != nonce:
 		return nil, parley.Errorf(parley.Conflict, "the job is another worker's by now")
 	}
 	return j, nil
@@ -217,10 +241,10 @@ type deadLetter struct {
 	Reason string          `json:"reason"`
 	Type   string          `json:"type"`
 	Body   json.RawMessage `json:"body"`
-}
 
-// From is who dead letters are from.
-const From = "parley"
+	Key      string `json:"key,omitempty"`
+	Priority uint8  `json:"priority,omitempty"`
+}
 
 // bury sends a dead letter. Its step is written when that is durable.
 func (g *group) bury(ctx context.Context) (again bool, err error) {
@@ -231,13 +255,13 @@ func (g *group) bury(ctx context.Context) (again bool, err error) {
 	}
 	next := g.graves[0]
 	j := next.job
-	seq, record, tries := j.seq, j.record, j.tries
+	seq, record, tries, life := j.seq, j.record, j.tries, j.lifeOf()
 	g.mu.Unlock()
 	m, err := g.fetch(ctx, seq, record)
 	if err != nil {
 		return false, err
 	}
-	draft, err := g.letter(m, tries, next.reason)
+	draft, err := g.letter(m, life, tries, next.reason)
 	if err != nil {
 		return false, err
 	}
@@ -270,23 +294,27 @@ func (g *group) bury(ctx context.Context) (again bool, err error) {
 	return true, nil
 }
 
-// letter makes the dead letter of a message. Its id depends on the job alone, so that one sent
-// again after a crash is stored once.
-func (g *group) letter(m *parley.Message, tries int, reason string) (parley.Draft, error) {
+// letter makes the dead letter of a message. Its id depends on the job and its life alone, so that one
+// sent again after a crash is stored once.
+func (g *group) letter(m *parley.Message, life string, tries int, reason string) (parley.Draft, error) {
 	body, err := bodyJSON(m)
 	if err != nil {
 		return parley.Draft{}, err
 	}
-	data, err := json.Marshal(deadLetter{
+	var data bytes.Buffer
+	enc := json.NewEncoder(&data)
+	enc.SetEscapeHTML(false) // a body of JSON stays as it was written
+	err = enc.Encode(deadLetter{
 		Room: m.Room, Group: g.key.name, Seq: m.Seq, ID: m.ID, From: m.From, At: m.At,
 		Tries: tries, Reason: strings.ToValidUTF8(reason, "\ufffd"), Type: m.Type.String(), Body: body,
+		Key: m.Key, Priority: m.Priority,
 	})
 	if err != nil {
 		return parley.Draft{}, err
 	}
-	id := sha256.Sum256([]byte(g.steps + "\x00" + strconv.FormatUint(m.Seq, 10)))
+	id := sha256.Sum256([]byte(g.steps + "\x00" + strconv.FormatUint(m.Seq, 10) + life))
 	return parley.Draft{
-		Room: g.key.room + deadSuffix, ID: hex.EncodeToString(id[:16]), From: From, Type: parley.JSON, Body: data, Retry: true,
+		Room: g.key.room + deadSuffix, ID: hex.EncodeToString(id[:16]), From: parley.Server, Type: parley.JSON, Body: bytes.TrimSpace(data.Bytes()), Retry: true,
 	}, nil
 }
 

@@ -11,6 +11,8 @@ type Stats struct {
 	Failed  uint64
 	Lost    uint64 // tries that ended with their worker's connection or deadline
 	Dead    uint64 // dead letters
+	Back    uint64 // dead letters that were put back
+	Freed   uint64 // jobs that came back from a worker that had not begun them
 	Expired uint64 // jobs that nobody wanted in time
 	Missed  uint64 // times that a room did not keep messages until they were copied
 	Reloads uint64 // times that a group read its journals again after a failure
@@ -20,7 +22,7 @@ type Stats struct {
 }
 
 type counters struct {
-	copied, given, done, retried, failed, lost, dead, expired, missed, reloads atomic.Uint64
+	copied, given, done, retried, failed, lost, dead, expired, missed, reloads, returned, freed atomic.Uint64
 }
 
 // Stats reads the counts.
@@ -30,6 +32,7 @@ func (m *Manager) Stats() Stats {
 		Copied: c.copied.Load(), Given: c.given.Load(), Done: c.done.Load(), Retried: c.retried.Load(),
 		Failed: c.failed.Load(), Lost: c.lost.Load(), Dead: c.dead.Load(), Expired: c.expired.Load(),
 		Missed: c.missed.Load(), Reloads: c.reloads.Load(),
+		Back: c.returned.Load(), Freed: c.freed.Load(),
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

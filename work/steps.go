@@ -101,10 +101,17 @@ func (g *group) flush(ctx context.Context) (again bool, err error) {
 // g.mu is held.
 func (g *group) appendSnapshot(b []byte) (record []byte, trim uint64) {
 	list := make([]*job, 0, len(g.open))
+	var back []*job
 	for _, j := range g.open {
-		list = append(list, j)
+		if j.back {
+			back = append(back, j)
+		} else {
+			list = append(list, j)
+		}
 	}
-	slices.SortFunc(list, func(a, b *job) int { return cmp.Compare(a.seq, b.seq) })
+	bySeq := func(a, b *job) int { return cmp.Compare(a.seq, b.seq) }
+	slices.SortFunc(list, bySeq)
+	slices.SortFunc(back, bySeq)
 	b = binary.AppendUvarint(append(b, stepSnapshot), g.copied)
 	b = binary.AppendUvarint(b, g.read)
 	b = binary.AppendUvarint(b, g.seen)
@@ -115,11 +122,7 @@ func (g *group) appendSnapshot(b []byte) (record []byte, trim uint64) {
 		b = binary.AppendUvarint(b, j.seq)
 		b = binary.AppendUvarint(b, j.record)
 		b = binary.AppendUvarint(b, uint64(j.tries))
-		due := j.at
-		if j.state == held || j.state == settling {
-			due = time.Time{}
-		}
-		b = append(appendTime(b, due), j.priority)
+		b = append(appendTime(b, j.due()), j.priority)
 		b = appendTime(b, j.expires)
 		b = appendString(b, j.key)
 	}
@@ -131,6 +134,11 @@ func (g *group) appendSnapshot(b []byte) (record []byte, trim uint64) {
 		} else {
 			b = appendTried(b, seq, p)
 		}
+	}
+	b = g.back.appendTo(b)
+	for _, j := range back { // behind what is said of their earlier lives
+		oldest = min(oldest, j.record)
+		b = appendBack(b, j)
 	}
 	if oldest == 0 {
 		return b, 0

@@ -190,8 +190,11 @@ export interface Asking {
 }
 
 export interface ClientEvents {
-  /** retryIn: in milliseconds, if it is offline. */
-  status: { status: Status; retryIn?: number; error?: ParleyError };
+  /**
+   * retryIn: in milliseconds, if it is offline. unavailable: why the server, though it is there, stores nothing for now, as
+   * it tells those who are in a room.
+   */
+  status: { status: Status; retryIn?: number; error?: ParleyError; unavailable?: string };
   /** Of each connection. */
   welcome: { user: string; session: string; limits: Limits };
   /** One that rejects no promise. */
@@ -262,6 +265,8 @@ export class Client {
   /** The first welcome; rejects if the server refuses this client, or it is closed before. */
   ready: Promise<ClientEvents['welcome']>;
   get status(): Status;
+  /** Why the server stores nothing for now, though it is there; undefined where it does. What is sent waits. */
+  get unavailable(): string | undefined;
   /** Who the client is, in the server's word. */
   get user(): string | undefined;
   /** What the server takes; undefined before the first welcome. */

@@ -97,8 +97,9 @@
  * @property {boolean} [join] false: for sending, working and asking alone, without being in the room
  *
  * @typedef {object} ClientEvents
- * @property {{ status: Status, retryIn?: number, error?: ParleyError }} status retryIn: in
- *   milliseconds, if it is offline
+ * @property {{ status: Status, retryIn?: number, error?: ParleyError, unavailable?: string }} status
+ *   retryIn: in milliseconds, if it is offline; unavailable: why the server, though it is there, stores
+ *   nothing for now, as it tells those who are in a room
  * @property {{ user: string, session: string, limits: Limits }} welcome of each connection
  * @property {ParleyError} error one that rejects no promise
  *
@@ -214,6 +215,9 @@ export class Client {
   }
 
   get status() { return this.#core.status; }
+
+  /** Why the server stores nothing for now, though it is there; undefined where it does. What is sent waits. */
+  get unavailable() { return this.#core.unavailable; }
 
   /** Who the client is, in the server's word. */
   get user() { return this.#core.user; }
@@ -1373,7 +1377,6 @@ class Duty {
 class Work extends Duty {
   #core;
   #handler;
-  #tries;
   /** @type {Set<AbortController>} of the jobs being handled */
   #begun = new Set();
 
@@ -1386,21 +1389,20 @@ class Work extends Duty {
    */
   constructor(core, room, group, handler, { parallel = 1, prefetch = parallel, tries = 5, deadline, after, last, since: from }) {
     const take = {
-      op: 'take', room, group, prefetch, tries, deadline: duration(deadline), after, last,
+      op: 'take', room, group, prefetch, parallel: parallel < prefetch ? parallel : undefined, tries,
+      deadline: duration(deadline), after, last,
       since: from instanceof Date ? from.toISOString() : from,
     };
     super(core, take, { op: 'stop', room, group }, parallel);
     this.#core = core;
     this.#handler = handler;
-    this.#tries = tries;
   }
 
   abort() { for (const one of this.#begun) one.abort(new ParleyError('closed', 'the work has ended')); }
 
-  /** A job that is given back has had a try: the last one is for the handler. @param {Frame} frame @param {Link} link */
-  decline({ room, job, tries }, link) {
-    if (tries >= this.#tries) return false;
-    link.ask({ op: 'retry', room, job, delay: '0s' }, () => {});
+  /** Who has not begun a job has not tried it. @param {Frame} frame @param {Link} link */
+  decline({ room, job }, link) {
+    link.ask({ op: 'release', room, job }, () => {});
     return true;
   }
 
@@ -1558,6 +1560,8 @@ class Core {
   events = new Emitter();
   /** @type {Status} */
   status = 'connecting';
+  /** @type {string | undefined} */
+  unavailable;
   /** @type {string | undefined} */
   user;
   /** @type {Limits | undefined} */
@@ -1899,6 +1903,8 @@ class Core {
       if (ref === undefined || (ref === 'answer' && !late)) this.events.emit('error', errorOf(frame));
     } else if (frame.op === 'job' || frame.op === 'question') {
       this.#duties.get(dutyKey(frame))?.received(frame);
+    } else if (frame.op === 'status') {
+      this.#setStatus({ status: 'open', ...(!frame.available && { unavailable: String(frame.message) }) });
     } else if (typeof room === 'string') {
       const [only] = this.#parent ? this.#rooms.values() : [];
       (only ?? this.#rooms.get(room))?.sub.received(frame);
@@ -2012,8 +2018,9 @@ class Core {
 
   /** @param {ClientEvents['status']} event */
   #setStatus(event) {
-    if (this.status === event.status) return;
+    if (this.status === event.status && this.unavailable === event.unavailable) return;
     this.status = event.status;
+    this.unavailable = event.unavailable;
     this.events.emit('status', event);
   }
 

@@ -131,13 +131,13 @@ func newBenchPublishCommand(f *benchFlags) *cobra.Command {
 func newBenchWorkCommand(f *benchFlags) *cobra.Command {
 	var l bench.Work
 	cmd := f.command("work", "Workers that take jobs and finish them, each on disk", func(ctx context.Context, s *bench.Setup) error {
-		return s.Run(ctx, l)
+		return s.Work(ctx, l)
 	})
 	p := cmd.Flags()
 	p.Int64Var(&l.Jobs, "jobs", 100_000, "jobs in all")
 	p.IntVar(&l.Workers, "workers", 16, "workers, each on a connection of its own")
 	p.IntVar(&l.Prefetch, "prefetch", 64, "jobs each holds at once")
-	p.IntVar(&l.Rate, "rate", 0, "jobs sent a second meanwhile, for how soon each is with a worker; 0 = all are there before")
+	p.IntVar(&l.Rate, "rate", 0, "send so many jobs a second meanwhile, for how soon each begins (0: all are there before, and then again at half of the rate reached)")
 	sizeFlag(cmd, &l.Size)
 	return cmd
 }

@@ -110,12 +110,14 @@ func (f *clientFlags) connect(ctx context.Context, cmd *cobra.Command) (*client.
 	return c, nil
 }
 
-// connectionNews tells when a connection is lost and when there is one again.
+// connectionNews tells when a connection is lost and when there is one again, and what the server says of
+// itself meanwhile.
 type connectionNews struct {
 	w io.Writer
 
 	mu   sync.Mutex
 	lost bool
+	said string // why the server stores nothing; "" = it does
 }
 
 func (n *connectionNews) report(s client.Status) {
@@ -129,6 +131,13 @@ func (n *connectionNews) report(s client.Status) {
 		n.lost = false
 		tell(n.w, "parley: connected to %s\n", s.Addr)
 	}
+	switch {
+	case s.Unavailable != "" && n.said == "":
+		tell(n.w, "parley: %s\n", oneLine(s.Unavailable))
+	case s.Unavailable == "" && n.said != "" && s.State == client.Connected:
+		tell(n.w, "parley: the server stores messages again\n")
+	}
+	n.said = s.Unavailable
 }
 
 // run makes the RunE of a command of the client: do, with a connection, until a signal comes.

@@ -4,8 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"parley"
 	"parley/client"
@@ -18,8 +22,8 @@ func newJobsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "jobs",
 		Short: "List the dead letters of a room, or put them back",
-		Long: `A job that failed is a dead letter: a message in the room ROOM.dead. List them, or send what was in them to
-the room again, once whatever stood in the way is mended.`,
+		Long: `A job that failed is a dead letter: a message in the room ROOM.dead. List them, or put them back into their
+groups, once whatever stood in the way is mended.`,
 	}
 	cmd.AddCommand(newDeadCommand(), newRetryCommand())
 	return cmd
@@ -62,15 +66,19 @@ func newDeadCommand() *cobra.Command {
 	return cmd
 }
 
+// retrying is how many letters are on their way back at a time.
+const retrying = 64
+
 func newRetryCommand() *cobra.Command {
 	var flags clientFlags
 	var group string
 	var letters []uint
 	cmd := &cobra.Command{
 		Use:   "retry ROOM",
-		Short: "Send what is in dead letters to the room again",
-		Long: `Send what is in the dead letters of a room to it again, as new messages: every group of the room gets them.
-All of them, or those of one group, or those that --letter names. To do so twice within 10 minutes sends nothing twice.`,
+		Short: "Put dead letters back into the groups that they came from",
+		Long: `Put the dead letters of a room back: each is a job again, of the group that it came from and of no other, with all
+its tries before it. All of them, or those of one group, or those that --letter names. A letter is put back once: what was
+put back before, also by a run that was killed, is passed over.`,
 		Example: `  parley jobs retry squares --group g
   parley jobs retry squares --letter 17 --letter 19`,
 		Args: cobra.ExactArgs(1),
@@ -82,15 +90,24 @@ All of them, or those of one group, or those that --letter names. To do so twice
 			for _, l := range letters {
 				wanted[uint64(l)] = true
 			}
-			n := 0
+			var back, before atomic.Int64
+			g, ctx := errgroup.WithContext(ctx)
+			g.SetLimit(retrying)
 			err := eachLetter(ctx, c, args[0], func(seq uint64, l *letter) error {
-				if (len(wanted) > 0 && !wanted[seq]) || (group != "" && l.Group != group) {
+				if (len(letters) > 0 && !wanted[seq]) || (group != "" && l.Group != group) {
 					return nil
 				}
-				n++
-				return putBack(ctx, c, args[0], seq, l)
+				delete(wanted, seq)
+				g.Go(func() error { return putBack(ctx, c, args[0], seq, &back, &before) })
+				return ctx.Err()
 			})
-			tell(cmd.ErrOrStderr(), "parley: %d put back\n", n)
+			if waited := g.Wait(); waited != nil { // it is why the reading has ended
+				err = waited
+			}
+			tell(cmd.ErrOrStderr(), "parley: %d put back, %d were before\n", back.Load(), before.Load())
+			if err == nil && len(wanted) > 0 {
+				return fmt.Errorf("%s has no letters %v", args[0]+deadSuffix, slices.Sorted(maps.Keys(wanted)))
+			}
 			return err
 		}),
 	}
@@ -100,26 +117,18 @@ All of them, or those of one group, or those that --letter names. To do so twice
 	return cmd
 }
 
-// putBack sends what is in a dead letter again. Its id is the letter's, so that it is sent once.
-func putBack(ctx context.Context, c *client.Client, room string, seq uint64, l *letter) error {
-	typ, err := parley.ParseType(l.Type)
-	if err != nil {
-		return err
-	}
-	body := []byte(l.Body)
-	switch typ {
-	case parley.Text:
-		var text string
-		err = json.Unmarshal(l.Body, &text)
-		body = []byte(text)
-	case parley.Binary:
-		err = json.Unmarshal(l.Body, &body)
-	}
-	if err != nil {
+// putBack puts a letter back and counts it.
+func putBack(ctx context.Context, c *client.Client, room string, seq uint64, back, before *atomic.Int64) error {
+	was, err := c.Room(room).PutBack(ctx, seq)
+	switch {
+	case err != nil:
 		return fmt.Errorf("letter %d: %w", seq, err)
+	case was:
+		before.Add(1)
+	default:
+		back.Add(1)
 	}
-	_, err = c.Room(room).Publish(ctx, body, client.WithType(typ), client.WithID(fmt.Sprintf("retry-%d", seq)))
-	return err
+	return nil
 }
 
 // eachLetter reads the dead letters of a room, as far as there are any.
@@ -133,8 +142,8 @@ func eachLetter(ctx context.Context, c *client.Client, room string, do func(seq 
 		for _, m := range page.Messages {
 			after = m.Seq
 			l := new(letter)
-			if json.Unmarshal(m.Body, l) != nil || l.Group == "" {
-				continue // somebody has said something there
+			if json.Unmarshal(m.Body, l) != nil || l.Group == "" || l.Seq == 0 || m.From != parley.Server {
+				continue // it tells of a gap, or somebody has said something there
 			}
 			if err := do(m.Seq, l); err != nil {
 				return err

@@ -431,7 +431,7 @@ func (m *mapping) answered(msg *parley.Message) error {
 // such a one ends a run.
 func (m *mapping) died(msg *parley.Message) error {
 	l := new(letter)
-	if json.Unmarshal(msg.Body, l) != nil || l.Group != m.state.Group || msg.From != deadSender {
+	if json.Unmarshal(msg.Body, l) != nil || l.Group != m.state.Group || msg.From != parley.Server {
 		return nil
 	}
 	j, ok := m.state.parse(l.ID)
@@ -451,9 +451,6 @@ func (m *mapping) died(msg *parley.Message) error {
 	}
 	return m.settle(j.number, outcome{room: fromDead, seq: msg.Seq, sum: j.sum, failed: l.Reason})
 }
-
-// deadSender is who sends dead letters.
-const deadSender = "parley"
 
 // settle notes what became of a line. The first answer counts: a job may be done twice.
 func (m *mapping) settle(number uint64, o outcome) error {

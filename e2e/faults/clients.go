@@ -268,10 +268,12 @@ type reader struct {
 	room      string
 	steady    bool // it stays for as long as it can
 
-	last     uint64 // seq; plain lines have none
-	sessions int
-	seen     atomic.Pointer[string] // the last msg; of plain lines, in this session
-	stays    atomic.Bool            // it is in the room and will not leave it before the end
+	last      uint64 // seq; plain lines have none
+	sessions  int
+	available bool                   // in the word of its node, in this session
+	told      bool                   // of that
+	seen      atomic.Pointer[string] // the last msg; of plain lines, in this session
+	stays     atomic.Bool            // it is in the room and will not leave it before the end
 }
 
 // read reads until the run is over.
@@ -285,6 +287,7 @@ func (r *reader) read() {
 // session is one connection. Once the faults are over it is kept to the end.
 func (r *reader) session() {
 	r.sessions++
+	r.available, r.told = true, false
 	sess := fmt.Sprintf("%s/%d", r.name, r.sessions)
 	stays := r.run.calm() || r.steady
 	until := time.Now().Add(200*time.Millisecond + rand.N(4*time.Second))
@@ -370,6 +373,11 @@ func (r *reader) take(l inbox, sess string, until time.Time) error {
 		r.seen.Store(&msg)
 	case "gap":
 		r.run.rec.Add(history.Event{Type: "ok", Op: "gap", Client: r.name, Sess: sess, Room: r.room, Seq: f.After})
+	case "status":
+		if f.Available == r.available && (r.told || r.transport != "plain") { // a plain one may have been told in the lobby
+			r.run.trouble("%s is told twice: %s", sess, f.raw)
+		}
+		r.available, r.told = f.Available, true
 	case "error":
 		return errors.New(f.raw) // it goes away, or cannot read now
 	default:
@@ -394,7 +402,7 @@ func joinPlain(host int, name, room string) (inbox, error) {
 	}
 	for { // the greeting, the name, and what is said in the lobby
 		line, err := l.line(until)
-		if err == nil && strings.HasPrefix(line, "* unavailable") {
+		if err == nil && strings.HasPrefix(line, "* unavailable") && !statusLine(line) {
 			err = errors.New(line)
 		}
 		if err != nil {
@@ -407,10 +415,19 @@ func joinPlain(host int, name, room string) (inbox, error) {
 	}
 }
 
+// statusLine says whether a line tells that the node can store nothing, or can again. One that was refused
+// reads the same beginning.
+func statusLine(line string) bool {
+	return strings.HasPrefix(line, "* available: ") || (strings.HasPrefix(line, "* unavailable: too few nodes") && strings.HasSuffix(line, "until that changes"))
+}
+
 func (p plainRoom) next(until time.Time) (*frame, error) {
 	line, err := p.line(until)
 	if err != nil {
 		return nil, err
+	}
+	if statusLine(line) {
+		return &frame{Op: "status", Available: strings.HasPrefix(line, "* available"), raw: line}, nil
 	}
 	if strings.HasPrefix(line, "* ") {
 		return &frame{Op: "error", raw: line}, nil

@@ -50,6 +50,8 @@ type frame struct {
 	Message string `json:"message"`
 	RetryMS int64  `json:"retry_ms"`
 
+	Available bool `json:"available"`
+
 	raw string
 }
 

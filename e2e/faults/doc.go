@@ -15,5 +15,6 @@
 //	fault.go     what each fault does, and how it heals
 //	clients.go   publishers and readers, and their connections: conn.go
 //	run.go       a run from start to verdict
+//	minority.go  one node cut off, looked at closely: -minority
 //	figures.go   what is printed
 package main

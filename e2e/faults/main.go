@@ -22,6 +22,7 @@ type settings struct {
 	keep    string
 	all     bool
 	plant   string
+	minor   bool
 	caught  bool // end with the first run that is wrong
 }
 
@@ -35,6 +36,7 @@ func main() {
 	flag.StringVar(&s.keep, "keep", "", "directory for histories and logs of runs that fail (default: a temporary one)")
 	flag.BoolVar(&s.all, "keep-all", false, "keep those of all runs")
 	flag.StringVar(&s.plant, "plant", "", "build the program with a bug of planted.go, and end with the first run that catches it; all = one after the other")
+	flag.BoolVar(&s.minor, "minority", false, "cut one node off, in each run for another time, and look at it closely")
 	flag.Parse()
 	code, err := campaign(&s)
 	if err != nil {
@@ -67,6 +69,9 @@ func campaign(s *settings) (int, error) {
 		if out, err := exec.Command("go", "build", "-o", s.program, "parley/cmd/parley").CombinedOutput(); err != nil {
 			return 0, fmt.Errorf("build the program: %w\n%s", err, out)
 		}
+	}
+	if s.minor {
+		return s.minorities(work)
 	}
 	return s.perform(work)
 }
@@ -121,7 +126,7 @@ func (s *settings) perform(work string) (int, error) {
 		}
 		began := time.Now()
 		plan := draw(seed, kinds, s.length)
-		list, err := perform(dir, s.program, plan)
+		list, err := perform(dir, s.program, (*run).course, plan)
 		if err != nil {
 			return 0, fmt.Errorf("seed %d: %w (see %s)", seed, err, s.save(dir, seed))
 		}

@@ -122,7 +122,8 @@ func (n *node) terminate() {
 	}
 	select {
 	case <-n.ended:
-		if code := n.process.ProcessState.ExitCode(); code != 0 && n.wasReady() && !n.disk.dead {
+		early := n.process.ProcessState.ExitCode() < 0 && !n.wasReady() // a signal it had no ear for yet
+		if code := n.process.ProcessState.ExitCode(); code != 0 && !early && !n.disk.dead {
 			n.trouble("told to stop, it ended with code %d", code)
 		}
 	case <-time.After(stopWithin):
@@ -153,8 +154,7 @@ func (n *node) still() bool {
 	return true
 }
 
-// wasReady says whether this process has come so far as to serve: one that is told to stop before
-// may say that it did not start.
+// wasReady says whether this process has come so far as to serve.
 func (n *node) wasReady() bool {
 	text, err := os.ReadFile(n.log.Name())
 	return err != nil || bytes.Contains(text[min(int(n.begins), len(text)):], []byte(`"msg":"ready"`))

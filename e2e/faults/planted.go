@@ -68,13 +68,14 @@ var plants = []plant{
 	{
 		name: "resume-off-by-one", faults: "kill-9",
 		file: "session/rooms.go",
-		old:  "return s.enter(ctx, j)\n}\n\n// plain says",
-		new:  "if j.Start.After != nil && *j.Start.After > 0 {\nlater := *j.Start.After + 1\nj.Start.After = &later\n}\nreturn s.enter(ctx, j)\n}\n\n// plain says",
+		old:  "return s.enterAs(ctx, op, j)\n}",
+		new:  "if j.Start.After != nil && *j.Start.After > 0 {\nlater := *j.Start.After + 1\nj.Start.After = &later\n}\nreturn s.enterAs(ctx, op, j)\n}",
 	},
 	{
 		name: "stream-resumes-live", faults: "kill-9",
 		file: "transport/sse/request.go",
-		old:  "if seq, ok := after.of(op.Room); ok {", new: "if seq, ok := after.of(op.Room); ok && seq == 0 {",
+		old:  "if start, ok := after.of(op.Room); ok {",
+		new:  "if start, ok := after.of(op.Room); ok && (start.After == nil || *start.After == 0) {",
 	},
 	{
 		name: "wrong-prev", faults: "kill-9",
@@ -95,8 +96,8 @@ var plants = []plant{
 	},
 	{
 		name: "leaves-not-told", faults: "pause",
-		file: "room/peers.go",
-		old:  "take(of.rooms, r.Room, user)\n\t\t}\n\t}\n}", new: "_ = user\n\t\t}\n\t}\n}",
+		file: "peers/note.go",
+		old:  "of.rooms.take(r.Room, name)", new: "_ = name",
 	},
 }
 

@@ -36,7 +36,7 @@ type run struct {
 // What is waited for, each for so long. No run that goes well waits for it.
 const (
 	patience      = 60 * time.Second // nodes that are ready, publishers that are done
-	membersWithin = 15 * time.Second // nodes that agree who is there
+	membersWithin = rightWithin      // nodes that agree who is there
 )
 
 func (r *run) going() bool  { return r.over.Err() == nil }
@@ -70,8 +70,9 @@ func (r *run) acked(id string, seq uint64, duplicate bool) {
 	r.rec.Add(history.Event{Type: "ok", Op: "publish", ID: id, Seq: seq, Dup: duplicate})
 }
 
-// perform does a run in a directory of its own, where the history and the nodes' logs stay.
-func perform(dir, program string, plan []planned) (list []history.Event, err error) {
+// perform does a run in a directory of its own, where the history and the nodes' logs stay. course is what
+// happens in it.
+func perform(dir, program string, course func(*run) error, plan []planned) (list []history.Event, err error) {
 	r := &run{dir: dir, plan: plan, ended: make(chan struct{}), quiet: make(chan struct{})}
 	r.posts = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4}}
 	defer r.posts.CloseIdleConnections()
@@ -85,7 +86,7 @@ func perform(dir, program string, plan []planned) (list []history.Event, err err
 	if err := r.build(program); err != nil {
 		return nil, err
 	}
-	if err := r.course(); err != nil {
+	if err := course(r); err != nil {
 		return nil, err
 	}
 	return r.rec.Events()

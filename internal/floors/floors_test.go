@@ -26,17 +26,19 @@ var floors = map[string]int{
 	"clients/js":           0,
 	"web":                  0,
 	"audit":                1,
+	"internal/bustest":     1,
 	"internal/certtest":    1,
 	"internal/logtest":     1,
 	"internal/oidctest":    1,
 	"internal/settings":    1,
 	"auth":                 1,
 	"engine":               1,
+	"peers":                1,
 	"wire":                 1,
 	"client":               2,
 	"quota":                2,
 	"room":                 2,
-	"ask":                  1,
+	"ask":                  2,
 	"work":                 2,
 	"hooks":                3,
 	"session":              3,
@@ -63,7 +65,7 @@ var (
 	// The engine is the only one who knows NATS; bench drives it as a peer.
 	nats = map[string]bool{"engine": true, "bench": true}
 	// These are for tests alone.
-	forTests = map[string]bool{"internal/certtest": true, "internal/logtest": true, "internal/oidctest": true, "e2e": true, "e2e/browser": true, "e2e/history": true, "e2e/faults": true}
+	forTests = map[string]bool{"internal/bustest": true, "internal/certtest": true, "internal/logtest": true, "internal/oidctest": true, "e2e": true, "e2e/browser": true, "e2e/history": true, "e2e/faults": true}
 )
 
 type pkg struct {

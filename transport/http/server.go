@@ -97,6 +97,9 @@ var routes = map[string]map[string]func(*Server, http.ResponseWriter, *http.Requ
 	"/rooms/{room}/jobs/{job}/fail":  {"POST": settle(wire.Fail)},
 	"/rooms/{room}/jobs/{job}/busy":  {"POST": (*Server).busy},
 
+	"/rooms/{room}/jobs/{job}/release":     {"POST": settle(wire.Release)},
+	"/rooms/{room}/letters/{letter}/retry": {"POST": settle(wire.Retry)},
+
 	hookPath: {"POST": (*Server).hook},
 
 	"/events":         {"GET": (*Server).events},

@@ -61,11 +61,13 @@ func waitOf(query url.Values) (time.Duration, error) {
 
 // settled is the answer to what is said of a job.
 type settled struct {
-	Room string `json:"room"`
-	Seq  uint64 `json:"seq"`
+	Room      string `json:"room"`
+	Seq       uint64 `json:"seq"`
+	Duplicate bool   `json:"duplicate,omitempty"` // of a dead letter: it was put back before
 }
 
-// settle takes what a worker says of a job: POST /rooms/{room}/jobs/{job}/done, or retry or fail.
+// settle takes what a worker says of a job: POST /rooms/{room}/jobs/{job}/done, or retry, release or fail.
+// Of a dead letter: POST /rooms/{room}/letters/{letter}/retry.
 func settle(kind wire.Kind) func(*Server, http.ResponseWriter, *http.Request) error {
 	return func(s *Server, w http.ResponseWriter, r *http.Request) error {
 		caller, err := s.caller(r)
@@ -76,19 +78,24 @@ func settle(kind wire.Kind) func(*Server, http.ResponseWriter, *http.Request) er
 		if err != nil {
 			return err
 		}
-		seq, err := s.sessions.Settle(r.Context(), caller, op)
+		receipt, err := s.sessions.Settle(r.Context(), caller, op)
 		if err != nil {
 			return err
 		}
-		write(w, http.StatusOK, settled{Room: op.Room, Seq: seq})
+		write(w, http.StatusOK, settled{Room: op.Room, Seq: receipt.Seq, Duplicate: receipt.Duplicate})
 		return nil
 	}
 }
 
-// jobOp reads an operation on the job in the path.
+// jobOp reads an operation on the job, or the dead letter, in the path.
 func jobOp(kind wire.Kind, r *http.Request) (*wire.Op, error) {
 	query := r.URL.Query()
-	query.Set("job", r.PathValue("job"))
+	if letter := r.PathValue("letter"); letter != "" {
+		query = url.Values{"letter": {letter}}
+	} else {
+		query.Del("letter")
+		query.Set("job", r.PathValue("job"))
+	}
 	op, err := wire.ParseQuery(kind, r.PathValue("room"), query)
 	return &op, err
 }

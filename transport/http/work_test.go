@@ -51,6 +51,16 @@ func TestJobsOverHTTP(t *testing.T) {
 			t.Errorf("done after %s: %d %s", verb, a.status, a.body)
 		}
 	}
+	if a := f.ask("POST", "/rooms/r/letters/5/retry", ""); a.status != 200 || string(a.body) != `{"room":"r","seq":2}`+"\n" {
+		t.Errorf("a dead letter put back: %d %s", a.status, a.body)
+	}
+	if a := f.ask("POST", "/rooms/r/letters/5/retry", ""); a.status != 200 || !strings.Contains(string(a.body), `"duplicate":true`) {
+		t.Errorf("and again: %d %s", a.status, a.body)
+	}
+	back := f.ask("POST", "/rooms/r/take?group=g&parallel=1", "").taken(t)
+	if a := f.ask("POST", "/rooms/r/jobs/"+back[0].Job+"/release", ""); back[0].Body != "two" || a.status != 200 {
+		t.Errorf("%v: %d %s", back, a.status, a.body)
+	}
 	if a := f.ask("GET", "/rooms/r.dead", ""); !strings.Contains(string(a.body), `"reason":"no"`) {
 		t.Errorf("dead letters: %s", a.body)
 	}
@@ -65,6 +75,10 @@ func TestJobsOverHTTP(t *testing.T) {
 		"/rooms/r/jobs/g.1.1/busy?deadline=x":        400,
 		"/rooms/r/jobs/g.1.1/retry?delay=-1s":        400,
 		"/rooms/a%20b/jobs/g.1.1/fail":               400,
+		"/rooms/r/letters/4/retry":                   404,
+		"/rooms/r/letters/0/retry":                   400,
+		"/rooms/r/letters/x/retry":                   400,
+		"/rooms/r/jobs/g.1.1/retry?letter=5":         404,
 		"/rooms/r/ask?most=0":                        400,
 		"/rooms/r/ask?timeout=x":                     400,
 		"/rooms/r/take?group=12&wait=0s&deadline=1s": 200,

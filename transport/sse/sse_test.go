@@ -338,6 +338,25 @@ func TestSeveralRooms(t *testing.T) {
 	f.open("room=a&room=b&after=a:3,b:6").want("a:5,b:6 message 5")
 }
 
+// What the server says of itself comes between the events of a stream of one room and of several, without an id.
+func TestStatusIsTold(t *testing.T) {
+	for _, query := range []string{"room=a", "room=a&room=b"} {
+		f := serve(t, logtest.Options{}, sse.Config{})
+		s := f.open(query)
+		for range strings.Count(query, "room") {
+			s.began()
+		}
+		f.hub.Announce(wire.Status{Message: "down"})
+		f.hub.Announce(wire.Status{Available: true, Message: "up"})
+		for _, want := range []string{`{"op":"status","available":false,"message":"down"}`, `{"op":"status","available":true,"message":"up"}`} {
+			e, err := s.next()
+			if err != nil || e != (event{Name: "status", Data: want}) {
+				t.Errorf("%s: %+v, %v; want %s", query, e, err, want)
+			}
+		}
+	}
+}
+
 func TestMembersAndNames(t *testing.T) {
 	f := serve(t, logtest.Options{}, sse.Config{})
 	f.open("room=lobby&name=bob").began()

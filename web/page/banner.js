@@ -1,4 +1,5 @@
-// <parley-banner>: says when the connection is gone, when it comes back, and what was missed.
+// <parley-banner>: says when the connection is gone, when it comes back, and what was missed; and when the
+// server can store nothing.
 
 import { h } from './dom.js';
 
@@ -34,7 +35,7 @@ export class Banner extends HTMLElement {
   }
 
   #status() {
-    const { status, retryIn, error } = this.#chat.status;
+    const { status, retryIn, error, unavailable } = this.#chat.status;
     clearInterval(this.#ticking);
     this.#clock.textContent = '';
     this.#signIn.hidden = !this.#chat.session.ended;
@@ -43,6 +44,11 @@ export class Banner extends HTMLElement {
       return this.#say('bad', 'Your session has ended. What you write is kept, and sent when you have signed in again.');
     }
     if (this.#chat.session.closed) return this.#hide();
+    if (status === 'open' && unavailable) {
+      this.#wasOffline = true;
+      this.#caught = 0;
+      return this.#say('bad', 'This server has lost touch with the others. What you write is kept, and sent when it is back.');
+    }
     if (status === 'open') return this.#back();
     if (status === 'closed') return this.#say('bad', error?.message ? `Disconnected: ${error.message}` : 'Disconnected.');
     if (status === 'offline') this.#wasOffline = true;

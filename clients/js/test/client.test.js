@@ -515,3 +515,28 @@ async function nextOf(peer, op) {
 }
 
 function pick({ op, ref, ...rest }) { return rest; }
+
+test('a server that can store nothing says so, and when it can again', async (t) => {
+  const { server, client } = await pair(t);
+  const peer = await server.welcome();
+  await client.ready;
+  const told = [];
+  client.on('status', (event) => told.push(event));
+  peer.send({ op: 'status', available: false, message: 'too few nodes' });
+  await event(client, 'status');
+  assert.equal(client.status, 'open');
+  assert.equal(client.unavailable, 'too few nodes');
+  peer.send({ op: 'status', available: false, message: 'too few nodes' });
+  peer.send({ op: 'status', available: true, message: 'enough' });
+  await event(client, 'status');
+  assert.equal(client.unavailable, undefined);
+  peer.send({ op: 'status', available: false, message: 'again' });
+  await event(client, 'status');
+  peer.close(1012, 'going away');
+  await event(client, 'status');
+  assert.equal(client.unavailable, undefined, 'of another connection nothing is known');
+  const { error, retryIn, ...offline } = told.at(-1);
+  assert.deepEqual([...told.slice(0, -1), offline], [
+    { status: 'open', unavailable: 'too few nodes' }, { status: 'open' }, { status: 'open', unavailable: 'again' }, { status: 'offline' },
+  ]);
+});
