@@ -133,7 +133,7 @@ func (e *Engine) pass(ctx context.Context, from, to *store, stream string) error
 	heads, chunks, ended := make(chan snapshot, 1), make(chan []byte), make(chan error, 1)
 	go func() {
 		defer close(chunks)
-		ended <- from.takeOut(ctx, stream, func(s snapshot) error {
+		ended <- from.takeOut(ctx, stream, true, func(s snapshot) error {
 			heads <- s
 			return nil
 		}, func(chunk []byte) error {

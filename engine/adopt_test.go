@@ -26,7 +26,7 @@ func TestAClusterAdoptsWhatOneNodeHasStored(t *testing.T) {
 	}
 	cl.open(0, 1, 2)
 	for i, at := range cl.nodes {
-		if diff := cmp.Diff(want, allRooms(t, at)); diff != "" {
+		if diff := cmp.Diff(want, allRooms(t, at), asText); diff != "" {
 			t.Errorf("node %d (-want +got):\n%s", i, diff[:min(len(diff), 2000)])
 		}
 	}
@@ -44,7 +44,7 @@ func TestAClusterAdoptsWhatOneNodeHasStored(t *testing.T) {
 		cl.configs[i].Cluster.Adopt = false
 	}
 	cl.open(0, 1, 2)
-	if diff := cmp.Diff(all, allRooms(t, cl.nodes[1])); diff != "" {
+	if diff := cmp.Diff(all, allRooms(t, cl.nodes[1]), asText); diff != "" {
 		t.Errorf("started again (-want +got):\n%s", diff[:min(len(diff), 2000)])
 	}
 	cl.close(0, 1, 2)

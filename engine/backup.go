@@ -62,10 +62,10 @@ type Progress struct {
 // Each is as of the moment it comes to it, the journals first: what they say of rooms is in the rooms, too.
 // progress, if not nil, is told how far it is.
 func (e *Engine) Backup(ctx context.Context, w io.Writer, progress func(Progress)) error {
-	return writeBackup(ctx, e.store.Load(), w, progress)
+	return writeBackup(ctx, e.store.Load(), false, w, progress)
 }
 
-// BackUp is Backup of one node's log that no server has open.
+// BackUp is Backup of one node's log that no server has open. It checks every message, too.
 func BackUp(ctx context.Context, c Config, w io.Writer, progress func(Progress)) (err error) {
 	if _, err := os.Stat(filepath.Join(c.Dir, filepath.FromSlash(streamsDir))); err != nil {
 		return fmt.Errorf("engine: there is no log in %s", c.Dir)
@@ -83,10 +83,10 @@ func BackUp(ctx context.Context, c Config, w io.Writer, progress func(Progress))
 		return fmt.Errorf("engine: %s: %w", filepath.Clean(c.Dir), err)
 	}
 	defer st.close()
-	return writeBackup(ctx, st, w, progress)
+	return writeBackup(ctx, st, true, w, progress)
 }
 
-func writeBackup(ctx context.Context, st *store, w io.Writer, progress func(Progress)) error {
+func writeBackup(ctx context.Context, st *store, check bool, w io.Writer, progress func(Progress)) error {
 	info, err := st.inventory(ctx)
 	if err != nil {
 		return errUnreachable.Because(fmt.Errorf("list the streams: %w", err))
@@ -95,7 +95,7 @@ func writeBackup(ctx context.Context, st *store, w io.Writer, progress func(Prog
 	if err = b.entry(headName, mustJSON(info)); err == nil {
 		for i, s := range info.Streams {
 			b.at.Stream, b.at.Number = s.Name, i+1
-			if err = b.stream(ctx, st, s.Name); err != nil {
+			if err = b.stream(ctx, st, s.Name, check); err != nil {
 				break
 			}
 		}
@@ -177,7 +177,7 @@ func (b *backup) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func (b *backup) stream(ctx context.Context, st *store, stream string) error {
+func (b *backup) stream(ctx context.Context, st *store, stream string, check bool) error {
 	parts, messages := 0, uint64(0)
 	flush := func() error {
 		if len(b.part) == 0 {
@@ -188,7 +188,7 @@ func (b *backup) stream(ctx context.Context, st *store, stream string) error {
 		b.part = b.part[:0]
 		return err
 	}
-	err := st.takeOut(ctx, stream, func(s snapshot) error {
+	err := st.takeOut(ctx, stream, check, func(s snapshot) error {
 		state, err := s.state()
 		if err != nil {
 			return err

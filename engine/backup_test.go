@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -70,6 +71,9 @@ func allRooms(t testing.TB, e *engine.Engine) map[string][]*parley.Message {
 	return all
 }
 
+// asText has bodies compared at once: cmp goes through bytes one by one.
+var asText = cmp.Transformer("asText", func(b []byte) string { return string(b) })
+
 // backUp gives a backup of all that an engine holds.
 func backUp(t testing.TB, e *engine.Engine) []byte {
 	t.Helper()
@@ -102,7 +106,7 @@ func wantRestored(t testing.TB, want map[string][]*parley.Message, records [][]p
 	}
 	for i, at := range to {
 		settled(t, at, want)
-		if diff := cmp.Diff(want, allRooms(t, at)); diff != "" {
+		if diff := cmp.Diff(want, allRooms(t, at), asText); diff != "" {
 			t.Errorf("node %d (-want +got):\n%s", i, diff[:min(len(diff), 2000)])
 		}
 	}
@@ -169,7 +173,12 @@ func TestAClustersBackupIsRestoredOnOneNode(t *testing.T) {
 
 func TestABackupIsMadeWhileTheLogGoesOn(t *testing.T) {
 	e := open(t, engine.Config{})
-	s := startSenders(t, 8, e)
+	noise := make([]byte, 256<<10)
+	for range 40 { // so that it takes a moment
+		_, _ = rand.Read(noise)
+		say(t, e, parley.Draft{Room: "noise", Body: noise})
+	}
+	s := startSenders(t, 16, e)
 	s.until(500)
 	file := backUp(t, e)
 	s.until(100)
@@ -178,7 +187,7 @@ func TestABackupIsMadeWhileTheLogGoesOn(t *testing.T) {
 	restore(t, engine.Config{Dir: dir}, file)
 	to := open(t, engine.Config{Dir: dir})
 	for room, got := range allRooms(t, to) {
-		if diff := cmp.Diff(readAll(t, e, room)[:len(got)], got); diff != "" {
+		if diff := cmp.Diff(readAll(t, e, room)[:len(got)], got, asText); diff != "" {
 			t.Errorf("%s is not what it was at first (-want +got):\n%s", room, diff[:min(len(diff), 2000)])
 		}
 	}

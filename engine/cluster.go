@@ -31,7 +31,7 @@ type Cluster struct {
 
 	// TLS is what nodes show each other and what they ask for, as servers and as clients; nil = what they
 	// say is not encrypted. It has to ask for certificates: see check.
-	TLS *tls.Config
+	TLS *tls.Config `json:"-"` // it is no data
 
 	// Adopt lets a data directory of one node alone become the beginning of this cluster's log.
 	Adopt bool

@@ -77,8 +77,9 @@ func (s *store) ask(ctx context.Context, within time.Duration, subject string, b
 }
 
 // takeOut gives a stream: first what it is, then its bytes, in chunks that are the caller's for as
-// long as the call lasts.
-func (s *store) takeOut(ctx context.Context, stream string, begin func(snapshot) error, chunk func([]byte) error) error {
+// long as the call lasts. check has JetStream read all messages and their checksums first, which
+// stops everything else in the stream meanwhile.
+func (s *store) takeOut(ctx context.Context, stream string, check bool, begin func(snapshot) error, chunk func([]byte) error) error {
 	inbox := nats.NewInbox()
 	sub, err := s.pub.SubscribeSync(inbox)
 	if err != nil {
@@ -89,8 +90,8 @@ func (s *store) takeOut(ctx context.Context, stream string, begin func(snapshot)
 		return err
 	}
 	var head snapshot
-	err = s.ask(ctx, restoreWithin, snapshotAt+stream, map[string]any{ // it reads and checks all first
-		"deliver_subject": inbox, "jsck": true, "chunk_size": snapshotChunk, "window_size": snapshotWindow,
+	err = s.ask(ctx, restoreWithin, snapshotAt+stream, map[string]any{
+		"deliver_subject": inbox, "jsck": check, "chunk_size": snapshotChunk, "window_size": snapshotWindow,
 	}, &head)
 	if err != nil {
 		return fmt.Errorf("snapshot of %s: %w", stream, err)
@@ -150,7 +151,7 @@ func (s *store) putIn(ctx context.Context, stream string, of snapshot, c *Config
 			within = restoreWithin
 		}
 		taking, cancel := context.WithTimeout(ctx, within)
-		m, err := s.pub.RequestWithContext(taking, to.Deliver, chunk)
+		m, err := s.give(taking, to.Deliver, chunk)
 		cancel()
 		if err != nil {
 			return fmt.Errorf("restore %s: %w", stream, err)
@@ -175,6 +176,20 @@ func (s *store) putIn(ctx context.Context, stream string, of snapshot, c *Config
 		return fmt.Errorf("restore %s: %w", stream, err)
 	}
 	return s.compare(ctx, stream, of, c.replicas())
+}
+
+// give passes a chunk on. Where another server takes it, this one may hear only a moment later that there is
+// somebody to take it.
+func (s *store) give(ctx context.Context, to string, chunk []byte) (*nats.Msg, error) {
+	for end := time.Now().Add(tryWithin); ; {
+		m, err := s.pub.RequestWithContext(ctx, to, chunk)
+		if !errors.Is(err, nats.ErrNoResponders) || time.Now().After(end) {
+			return m, err
+		}
+		if err := rest(ctx, fenceMost); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // breakOff ends a restore that lacks the rest, and waits until JetStream has seen to it: left alone it

@@ -94,14 +94,19 @@ func (r *restoreFlags) restore(ctx context.Context, sources server.Sources, file
 		return info, "", err
 	}
 	where := settled.Data
-	if config.URL != "" {
+	then = "is restored in " + where
+	switch {
+	case config.URL != "":
 		where = "the external cluster"
+		then = "is restored in " + where
+	case config.Cluster != nil:
+		then += ", for the cluster to --adopt"
 	}
 	info, err = engine.Restore(ctx, config, file, engine.Restoring{Replace: r.replace, Progress: progress.tell})
 	if errors.Is(err, engine.ErrInUse) {
 		err = usagef("a server uses %s: stop it first", where)
 	}
-	return info, "is restored in " + where, err
+	return info, then, err
 }
 
 // restoreError says what is to be done about an error.
