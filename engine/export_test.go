@@ -57,3 +57,5 @@ func (e *Engine) Leader(room string) string {
 }
 
 var TimesAsMade = asMade
+
+const SpreadAfter = spreadAfter
