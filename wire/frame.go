@@ -39,7 +39,7 @@ type Frame struct {
 		Rooms    int   `json:"rooms"`
 		DedupeMS int64 `json:"dedupe_ms"`
 	} `json:"limits"` // welcome
-	Servers []string `json:"servers"` // welcome, in a cluster
+	Servers []string `json:"servers"` // welcome and error, in a cluster
 
 	Code    parley.Code `json:"code"`     // error
 	Message string      `json:"message"`  // error
@@ -109,7 +109,7 @@ func (e *Entry) Decode() (*parley.Message, error) {
 // Err gives an error frame as an error.
 func (f *Frame) Err() *parley.Error {
 	e := parley.Errorf(f.Code, "%s", f.Message)
-	e.Retry = time.Duration(f.RetryMS) * time.Millisecond
+	e.Retry, e.Servers = time.Duration(f.RetryMS)*time.Millisecond, f.Servers
 	return e
 }
 

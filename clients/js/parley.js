@@ -332,10 +332,15 @@ class Emitter {
 class Backoff {
   #tries = 0;
 
-  /** @param {ParleyError} [error] whose hint, if it bears one, is waited for as well */
+  /**
+   * @param {ParleyError} [error] whose hint, if it bears one, is waited for as well; at the first try, alone, where
+   *   a server sends its clients away: it has told each another time
+   */
   next(error) {
+    const first = this.#tries === 0;
     const ceiling = Math.min(MAX_BACKOFF, MIN_BACKOFF * 2 ** Math.min(this.#tries++, 16));
     const hint = Math.min(Math.max(0, error?.retryMs ?? 0), MAX_BACKOFF);
+    if (first && hint > 0 && error?.code === 'unavailable') return hint;
     return Math.round(Math.random() * ceiling + hint);
   }
 
@@ -1186,7 +1191,7 @@ class Core {
   }
 
   /**
-   * Takes from a welcome where else the client may come. Only those count that are spoken to as the
+   * Takes from a welcome, or a goodbye, where else the client may come. Only those count that are spoken to as the
    * one that says so is: what was said under TLS is not to be said without it.
    * @param {string[] | undefined} servers
    */
@@ -1234,7 +1239,9 @@ class Core {
     } else if (typeof ref === 'string' && ref.startsWith('signal:')) {
       this.#rooms.get(ref.slice('signal:'.length))?.sub.refusedSignal(errorOf(frame));
     } else if (frame.op === 'error') {
-      if (ref === undefined) this.events.emit('error', errorOf(frame));
+      if (ref !== undefined) return;
+      this.#learn(frame.servers); // a server that goes away says where to go
+      this.events.emit('error', errorOf(frame));
     } else if (typeof room === 'string') {
       this.#rooms.get(room)?.sub.received(frame);
     }

@@ -35,8 +35,10 @@ func newClusterStatusCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show nodes, leaders and how far replicas are behind",
-		Long: `Show nodes, leaders and how far replicas are behind, as the node that is asked sees it.
+		Short: "Show nodes, leaders, how far replicas are behind, rooms and members",
+		Long: `Show nodes, leaders, how far replicas are behind, rooms, members and sessions, of the whole cluster, as the
+node that is asked knows it. It asks no other, so it answers at once, also where too few of them can be
+reached, and then says so. A node that is down stands there as such.
 
 It is asked over HTTP, at --http or PARLEY_HTTP. Where the server knows who is who, a token with the
 right to administer is needed: --token or PARLEY_TOKEN.`,
@@ -118,32 +120,35 @@ func askCluster(ctx context.Context, at, token string) ([]byte, error) {
 	return nil, parley.Errorf(problem.Code, "%s", problem.Detail)
 }
 
-// showCluster prints a table of the nodes and one of the partitions.
-func showCluster(out io.Writer, body []byte) error {
-	var s struct {
-		Node  string
-		Nodes []struct {
-			Name  string
-			Alive bool
-			Leads int
-			Lag   uint64
-		}
-		Partitions []struct {
-			Stream   string
-			Leader   string
-			Seq      uint64
-			Replicas []struct {
-				Node    string
-				Alive   bool
-				Current bool
-				Lag     uint64
-			}
-		}
-		Ready    bool
-		Reason   string
-		Rooms    int
-		Sessions int
+// clusterAnswer is what of the server's answer is shown.
+type clusterAnswer struct {
+	Node     string
+	Majority bool
+	Nodes    []struct {
+		Name                   string
+		Alive, Ready, Leaving  bool
+		Leads, Sessions, Rooms int
+		Lag                    uint64
 	}
+	Partitions []struct {
+		Stream   string
+		Leader   string
+		Seq      uint64
+		Replicas []struct {
+			Node    string
+			Alive   bool
+			Current bool
+			Lag     uint64
+		}
+	}
+	Ready                    bool
+	Reason                   string
+	Rooms, Members, Sessions int
+}
+
+// showCluster prints a table of the nodes, one of the partitions and the sums.
+func showCluster(out io.Writer, body []byte) error {
+	var s clusterAnswer
 	if err := json.Unmarshal(body, &s); err != nil {
 		return fmt.Errorf("answer of the server: %w", err)
 	}
@@ -151,9 +156,16 @@ func showCluster(out io.Writer, body []byte) error {
 		return errors.New("this server is alone: it belongs to no cluster")
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
-	tell(w, "NODE\tSTATE\tLEADS\tLAG\n")
+	up := 0
+	tell(w, "NODE\tSTATE\tLEADS\tLAG\tSESSIONS\tROOMS\n")
 	for _, n := range s.Nodes {
-		tell(w, "%s\t%s\t%d\t%d\n", n.Name, word(n.Alive, "up", "down"), n.Leads, n.Lag)
+		if !n.Alive {
+			tell(w, "%s\tdown\t0\t-\t-\t-\n", n.Name)
+			continue
+		}
+		up++
+		state := word(n.Leaving, "draining", word(n.Ready, "up", "not ready"))
+		tell(w, "%s\t%s\t%d\t%d\t%d\t%d\n", n.Name, state, n.Leads, n.Lag, n.Sessions, n.Rooms)
 	}
 	tell(w, "\nPARTITION\tLEADER\tSEQ\tREPLICAS\n")
 	for _, p := range s.Partitions {
@@ -164,7 +176,11 @@ func showCluster(out io.Writer, body []byte) error {
 		}
 		tell(w, "%s\t%s\t%d\t%s\n", p.Stream, word(p.Leader != "", p.Leader, "none"), p.Seq, strings.Join(replicas, ", "))
 	}
-	tell(w, "\n%s: %s, %d active rooms, %d sessions\n", s.Node, word(s.Ready, "ready", "not ready: "+s.Reason), s.Rooms, s.Sessions)
+	tell(w, "\n%d of %d nodes up: %d rooms, %d members, %d sessions\n", up, len(s.Nodes), s.Rooms, s.Members, s.Sessions)
+	if !s.Majority {
+		tell(w, "%s hears no majority of the nodes: what is shown of the others is what it knew before\n", s.Node)
+	}
+	tell(w, "%s: %s\n", s.Node, word(s.Ready, "ready", "not ready: "+s.Reason))
 	return w.Flush()
 }
 
