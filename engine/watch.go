@@ -49,6 +49,7 @@ func (e *Engine) subscribeVotes(st *store) error {
 	for i, p := range e.parts {
 		sub, err := st.tail.Subscribe(electedAt+p.stream, func(*nats.Msg) {
 			kick(e.batches.queues[i].vote)
+			kick(e.batches.queues[i].lead.vote)
 			kick(e.watched.kick)
 		})
 		if err == nil {
@@ -58,7 +59,7 @@ func (e *Engine) subscribeVotes(st *store) error {
 			return err
 		}
 	}
-	return nil
+	return e.batches.subscribeGroups(st)
 }
 
 // runWatch asks the partitions' leaders how they are: whether a majority is there, how far they
