@@ -30,6 +30,21 @@ type Engine struct {
 	URL string `yaml:"url" as:"secret"` // of an external NATS cluster; "" = in Data
 }
 
+// others is how many other nodes there are to join.
+func (c *Cluster) others() int {
+	others := make(map[string]bool)
+	for _, a := range c.Join {
+		others[a] = a != c.Listen && a != c.Advertise
+	}
+	n := 0
+	for _, other := range others {
+		if other {
+			n++
+		}
+	}
+	return n
+}
+
 // leastSecret is how long a secret is that cannot be tried out.
 const leastSecret = 16
 
@@ -90,6 +105,7 @@ func (d *doors) meet() {
 	}
 	d.roster = newRoster(bus, d.listing, d.logger)
 	d.sessions.Servers = d.roster.servers
+	d.stopRoster = running(d.roster.run)
 }
 
 // How the clients of a node go to the others.

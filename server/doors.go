@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"parley/clients/js"
 	"parley/engine"
@@ -39,7 +40,8 @@ type doors struct {
 	stopIdentity func() // nil = it does not run
 	stopRoster   func() // likewise
 
-	roster *roster // nil = this node is alone
+	roster *roster     // nil = this node is alone
+	made   atomic.Bool // the transports are there
 
 	told    chan struct{} // holds one wish: a client has asked for the end
 	failed  chan error    // the first error of a Serve
@@ -78,9 +80,8 @@ func (d *doors) open(lines, pages *net.TCPListener) (err error) {
 		return err
 	}
 	d.drains = append(d.drains, d.tcp.Drain)
-	if d.roster != nil {
-		d.stopRoster = running(d.roster.run)
-	}
+	d.made.Store(true)
+	d.roster.meet(d.config.Cluster.others())
 	d.serve(func() error { return d.tcp.Serve(d.lines) })
 	if pages != nil {
 		d.serve(func() error { return d.http.Serve(d.pages) })

@@ -17,6 +17,7 @@ const (
 	rosterTopic = "servers"
 	rosterEvery = time.Second
 	rosterFresh = 3 * time.Second // who is silent for longer is not there
+	rosterMeet  = time.Second     // for the others before the first client comes
 	rosterLease = time.Minute     // a node that is away for longer is told to clients no more
 	rosterMost  = 64              // addresses of one node, and nodes
 )
@@ -44,6 +45,7 @@ type roster struct {
 	self   func() listing // what this node says; Leaving is the roster's
 	logger *slog.Logger
 	tell   chan struct{} // holds one wish: the others should hear of this node at once
+	met    chan struct{} // holds one wish: another node was heard of
 
 	mu      sync.Mutex
 	nodes   map[string]heard
@@ -51,7 +53,7 @@ type roster struct {
 }
 
 func newRoster(bus parley.Bus, self func() listing, logger *slog.Logger) *roster {
-	return &roster{bus: bus, self: self, logger: logger, tell: make(chan struct{}, 1), nodes: make(map[string]heard)}
+	return &roster{bus: bus, self: self, logger: logger, tell: make(chan struct{}, 1), met: make(chan struct{}, 1), nodes: make(map[string]heard)}
 }
 
 // run tells the others of this node, and hears of them, until ctx ends.
@@ -94,10 +96,29 @@ func (r *roster) leave() {
 	r.wish()
 }
 
-func (r *roster) wish() {
+func (r *roster) wish() { wish(r.tell) }
+
+func wish(c chan struct{}) {
 	select {
-	case r.tell <- struct{}{}:
+	case c <- struct{}{}:
 	default:
+	}
+}
+
+// meet waits, not for long, until as many other nodes are known as there should be: a client that
+// comes early could not be told where else to go when this node dies.
+func (r *roster) meet(others int) {
+	if r == nil {
+		return
+	}
+	timer := time.NewTimer(rosterMeet)
+	defer timer.Stop()
+	for len(r.others()) < others {
+		select {
+		case <-r.met:
+		case <-timer.C:
+			return
+		}
 	}
 }
 
@@ -115,6 +136,7 @@ func (r *roster) hear(from string, data []byte) {
 		r.wish() // it has to hear of this node too
 	}
 	r.nodes[from] = heard{l, time.Now()}
+	wish(r.met)
 }
 
 // others gives what is known of the other nodes, by their names.

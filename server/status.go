@@ -96,10 +96,11 @@ func (d *doors) listing() listing {
 
 // sessionCount is how many clients are inside.
 func (d *doors) sessionCount() (n int) {
-	if d.tcp != nil {
-		n += d.tcp.Stats().Open
+	if !d.made.Load() {
+		return 0
 	}
-	if d.pages != nil && d.ws != nil {
+	n = d.tcp.Stats().Open
+	if d.pages != nil {
 		n += d.ws.Stats().Open + d.sse.Stats().Open
 	}
 	return n
