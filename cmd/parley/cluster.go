@@ -50,7 +50,13 @@ right to administer is needed: --token or PARLEY_TOKEN.`,
 			fromEnvironment(cmd, "token", &token)
 			ctx, stop := interruptible(cmd.Context())
 			defer stop()
-			body, err := askCluster(ctx, at, token)
+			var body []byte
+			var err error
+			for one := range strings.SplitSeq(at, ",") {
+				if body, err = askCluster(ctx, strings.TrimSpace(one), token); !errors.Is(err, client.ErrConnect) {
+					break
+				}
+			}
 			if err != nil {
 				return because(ctx, err)
 			}
@@ -62,7 +68,7 @@ right to administer is needed: --token or PARLEY_TOKEN.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&at, "http", server.Default().HTTP, "where the server speaks HTTP: host:port or a URL")
+	f.StringVar(&at, "http", server.Default().HTTP, "where the server speaks HTTP: host:port or a URL; of several, with commas, the first that answers")
 	f.StringVar(&token, "token", "", "the token that proves who you are")
 	f.BoolVar(&asJSON, "json", false, "print what the server answers, one JSON object")
 	return cmd
@@ -76,7 +82,7 @@ func fromEnvironment(cmd *cobra.Command, flag string, value *string) {
 
 // Bounds of the question.
 const (
-	askWithin  = 10 * time.Second
+	askWithin  = 5 * time.Second // of one node
 	answerMost = 4 << 20
 )
 
