@@ -30,6 +30,7 @@ type Error struct {
 	Code    Code
 	Message string
 	Retry   time.Duration // when to try again; 0 = no hint
+	Servers []string      // where to go instead of the server that says it; nil = it knows of none
 	cause   error
 }
 

@@ -20,19 +20,24 @@ const (
 type backoff struct{ tries uint }
 
 // next counts a failed try. Where err bears the server's hint, the wait is the hint and the
-// jitter; a hint is not believed beyond maxBackoff.
+// jitter; a hint is not believed beyond maxBackoff. At the first try the hint alone counts where a
+// server sends its clients away: it has told each another time.
 func (b *backoff) next(err error) time.Duration {
 	ceiling := maxBackoff
 	if b.tries < 16 {
 		ceiling = min(maxBackoff, minBackoff<<b.tries)
 	}
 	b.tries++
-	wait := rand.N(ceiling)
+	jitter := rand.N(ceiling)
 	var e *parley.Error
-	if errors.As(err, &e) {
-		wait += min(max(0, e.Retry), maxBackoff)
+	if !errors.As(err, &e) {
+		return jitter
 	}
-	return wait
+	hint := min(max(0, e.Retry), maxBackoff)
+	if b.tries == 1 && hint > 0 && e.Code == parley.Unavailable {
+		return hint
+	}
+	return hint + jitter
 }
 
 func (b *backoff) reset() { b.tries = 0 }

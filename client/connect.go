@@ -31,6 +31,7 @@ func (c *Client) run(s *session) {
 	for {
 		if s != nil {
 			err = fmt.Errorf("%w: %w", errLost, s.serve(c.ctx))
+			c.redirected(s.addr, err)
 			if s.useful() {
 				wait.reset()
 			}

@@ -270,7 +270,7 @@ func TestReconnectHonoursTheHint(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		if wait := <-back; wait < 5*time.Second || wait > 5250*time.Millisecond {
+		if wait := <-back; wait != 5*time.Second { // the server has spread its clients already
 			t.Errorf("came back after %v", wait)
 		}
 	})

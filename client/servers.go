@@ -1,8 +1,11 @@
 package client
 
 import (
+	"errors"
 	"slices"
 	"strings"
+
+	"parley"
 )
 
 // maxLearned bounds the addresses that a server can have a client know.
@@ -30,6 +33,15 @@ func (c *Client) learn(from string, servers []string) {
 	}
 	if len(servers) > 0 {
 		c.learned = learned
+	}
+}
+
+// redirected takes from the goodbye of a server that goes away where else the client may come: it may be
+// long ago that a welcome said so.
+func (c *Client) redirected(from string, err error) {
+	var e *parley.Error
+	if errors.As(err, &e) {
+		c.learn(from, e.Servers)
 	}
 }
 

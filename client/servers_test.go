@@ -41,3 +41,36 @@ func TestAClientGoesToTheNodesItWasToldOf(t *testing.T) {
 		}
 	})
 }
+
+// A node that goes away says where the others are now: its clients go there at once, though the welcome
+// knew of nobody.
+func TestAClientGoesWhereAGoodbyeSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var left time.Time
+		back := make(chan time.Duration, 1)
+		dial := script(t, func(p *peer) {
+			p.welcome()
+			left = time.Now()
+			p.say(`{"op":"error","code":"unavailable","message":"going away","retry_ms":40,"servers":["b:8001","tls://c:8002"]}`, wire.Op{})
+		}, func(p *peer) {
+			back <- time.Since(left)
+			p.welcome()
+			p.wait()
+		})
+		addrs := make(chan string, 2)
+		c, err := client.Connect(t.Context(), "a", client.WithDialer(func(ctx context.Context, addr string) (net.Conn, error) {
+			addrs <- addr
+			return dial(ctx, addr)
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if wait := <-back; wait != 40*time.Millisecond {
+			t.Errorf("it came back after %v", wait)
+		}
+		if <-addrs != "a:8000" || <-addrs != "b:8001" {
+			t.Error("it went elsewhere")
+		}
+	})
+}

@@ -28,6 +28,7 @@ type ackedBatch struct {
 	attempt   uint64
 	seq       uint64 // of its last message
 	duplicate bool   // of a batch of one: it was there before
+	code      int    // the store's, where it refused
 	err       error
 }
 
@@ -40,26 +41,46 @@ var (
 	errLeaderMoved = errors.New("the partition's leader has changed")
 )
 
-// attempt sends the batch once and waits for the answer.
+// attempt sends the batch once, to the partition's leader or to the store, and waits for the answer.
 func (b *batcher) attempt(q *queue, batch []entry) ackedBatch {
 	for len(q.vote) > 0 { // of before
 		<-q.vote
 	}
 	n := b.ids.Add(1)
-	st := b.engine.store.Load()
-	reply := st.acks + strconv.Itoa(q.part.index) + "-" + strconv.FormatUint(n, tokenBase)
-	if err := st.publishBatch(batch, b.life+strconv.FormatUint(n, tokenBase), reply); err != nil {
-		return ackedBatch{verdict: lost, err: err}
+	if !b.relay(q, batch, n) {
+		b.engine.counts.batches.Add(1)
+		b.engine.counts.groups.Add(1)
+		st := b.engine.store.Load()
+		if err := st.publishBatch(batch, b.batchID(n), st.acks+q.reply(n)); err != nil {
+			return ackedBatch{verdict: lost, err: err}
+		}
 	}
-	timer := time.NewTimer(min(attemptFor, max(time.Until(batch[0].due), 0)))
+	a := b.hear(q.acks, q.vote, n, min(attemptFor, max(time.Until(batch[0].due), 0)))
+	if a.verdict == lost || a.verdict == absent {
+		q.failed = time.Now()
+	}
+	return a
+}
+
+// batchID is the store's name for a batch.
+func (b *batcher) batchID(n uint64) string { return b.life + strconv.FormatUint(n, tokenBase) }
+
+// reply is the name under which an attempt is answered: "<partition>-<attempt>".
+func (q *queue) reply(n uint64) string {
+	return strconv.Itoa(q.part.index) + "-" + strconv.FormatUint(n, tokenBase)
+}
+
+// hear waits for the answer to an attempt.
+func (b *batcher) hear(acks <-chan ackedBatch, vote <-chan struct{}, n uint64, within time.Duration) ackedBatch {
+	timer := time.NewTimer(within)
 	defer timer.Stop()
 	for {
 		select {
-		case a := <-q.acks:
+		case a := <-acks:
 			if a.attempt == n {
 				return a
 			}
-		case <-q.vote:
+		case <-vote:
 			return ackedBatch{verdict: lost, err: errLeaderMoved}
 		case <-timer.C:
 			return ackedBatch{verdict: lost, err: errTimeout}
@@ -102,8 +123,9 @@ func (s *store) publishBatch(batch []entry, id, reply string) error {
 	return nil
 }
 
-// answer takes the store's answer to an attempt: "<partition>-<attempt>".
+// answer takes an answer to an attempt.
 func (b *batcher) answer(name string, m *nats.Msg) {
+	name, leads := strings.CutPrefix(name, leadReply)
 	part, attempt, _ := strings.Cut(name, "-")
 	i, err := strconv.Atoi(part)
 	n, ok := parseToken(attempt)
@@ -112,18 +134,40 @@ func (b *batcher) answer(name string, m *nats.Msg) {
 	}
 	a := judge(m)
 	a.attempt = n
-	q := b.queues[i]
+	if leads {
+		latest(b.queues[i].lead.acks, a)
+	} else {
+		b.queues[i].heard(a)
+	}
+}
+
+func (q *queue) heard(a ackedBatch) { latest(q.acks, a) }
+
+// latest puts an answer where it is waited for; one of an attempt that nobody waits for makes room.
+func latest(acks chan ackedBatch, a ackedBatch) {
 	for {
 		select {
-		case q.acks <- a:
+		case acks <- a:
 			return
-		default: // of an attempt that nobody waits for: it makes room
+		default:
 		}
 		select {
-		case <-q.acks:
+		case <-acks:
 		default:
 		}
 	}
+}
+
+// storeAnswer is what the store says to a batch.
+type storeAnswer struct {
+	Seq       uint64      `json:"seq,omitempty"`
+	Duplicate bool        `json:"duplicate,omitempty"`
+	Error     *storeError `json:"error,omitempty"`
+}
+
+type storeError struct {
+	Code        int    `json:"err_code"`
+	Description string `json:"description"`
 }
 
 // The store's codes that say more than that it refuses.
@@ -141,14 +185,7 @@ func judge(m *nats.Msg) ackedBatch {
 	if len(m.Data) == 0 {
 		return ackedBatch{verdict: absent, err: fmt.Errorf("%w (%s)", errNoLeader, m.Header.Get(hdrStatus))}
 	}
-	var full struct {
-		Seq       uint64 `json:"seq"`
-		Duplicate bool   `json:"duplicate"`
-		Error     *struct {
-			Code        int    `json:"err_code"`
-			Description string `json:"description"`
-		} `json:"error"`
-	}
+	var full storeAnswer
 	if err := json.Unmarshal(m.Data, &full); err != nil {
 		return ackedBatch{verdict: lost, err: fmt.Errorf("answer of the store: %w", err)}
 	}
@@ -158,7 +195,7 @@ func judge(m *nats.Msg) ackedBatch {
 		}
 		return ackedBatch{verdict: stored, seq: full.Seq, duplicate: full.Duplicate}
 	}
-	a := ackedBatch{err: fmt.Errorf("the store refused: %s (%d)", full.Error.Description, full.Error.Code)}
+	a := ackedBatch{code: full.Error.Code, err: fmt.Errorf("the store refused: %s (%d)", full.Error.Description, full.Error.Code)}
 	switch full.Error.Code {
 	case codeDuplicateInBatch:
 		a.verdict = repeated

@@ -35,7 +35,11 @@ type queue struct {
 	vote chan struct{} // holds one wish: the partition has another leader
 	acks chan ackedBatch
 
+	lead *lead // where this node commits for others too
+
 	known *recent // ids that need not be asked for
+
+	failed time.Time // when an attempt last got no good answer; owned by run
 
 	mu      sync.Mutex
 	waiting []entry
@@ -56,7 +60,7 @@ func newBatcher(e *Engine) *batcher {
 	for _, p := range e.parts {
 		b.queues = append(b.queues, &queue{
 			part: p, wake: make(chan struct{}, 1), vote: make(chan struct{}, 1), acks: make(chan ackedBatch, 1),
-			known: newRecent(e.cfg.Dedupe),
+			known: newRecent(e.cfg.Dedupe), lead: newLead(),
 		})
 	}
 	return b
@@ -78,6 +82,9 @@ func (b *batcher) commit(pl place, token uint64, msgID string, record []byte) er
 
 // run commits what waits for one partition, until the engine stops.
 func (b *batcher) run(q *queue) {
+	var leading sync.WaitGroup
+	leading.Go(func() { b.runLead(q) })
+	defer leading.Wait()
 	for {
 		select {
 		case <-q.wake:
@@ -87,7 +94,7 @@ func (b *batcher) run(q *queue) {
 		for batch := q.take(); len(batch) > 0 && b.engine.ctx.Err() == nil; batch = q.take() {
 			began := time.Now()
 			b.settle(q, b.repeats(q, batch), false)
-			b.gather(q, len(batch), time.Since(began))
+			b.await(q.wake, q.length, len(batch)+q.length(), time.Since(began)/awaitPart)
 		}
 	}
 }
@@ -110,21 +117,20 @@ func (b *batcher) repeats(q *queue, batch []entry) []entry {
 // What a batch costs hardly depends on its size, and most of those who have just been answered
 // come again at once: the next batch waits a little for them, in proportion to what the last took.
 const (
-	gatherPart = 4 // of the last batch's time is waited at most
-	gatherMost = 2 * time.Millisecond
+	awaitPart = 2 // of the last batch's time is waited at most
+	awaitMost = 2 * time.Millisecond
 )
 
-// gather waits until about as many appends are there as were under way when the last batch ended.
-func (b *batcher) gather(q *queue, settled int, took time.Duration) {
-	want := settled + q.length()
-	if settled == want { // nobody else is here: whoever was answered need not wait for others
+// await waits, when a batch has ended, until about as many are there as were under way then.
+func (b *batcher) await(wake <-chan struct{}, there func() int, wanted int, most time.Duration) {
+	if wanted < 2 { // nobody else is here
 		return
 	}
-	timer := time.NewTimer(min(took/gatherPart, gatherMost))
+	timer := time.NewTimer(min(most, awaitMost))
 	defer timer.Stop()
-	for q.length() < want*3/4 {
+	for there() < wanted-wanted/8 {
 		select {
-		case <-q.wake:
+		case <-wake:
 		case <-timer.C:
 			return
 		case <-b.engine.ctx.Done():

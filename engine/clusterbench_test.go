@@ -15,7 +15,7 @@ import (
 // BenchmarkAppend100Replicated is 100 senders over three nodes of this process, each with one
 // append in flight, or with 16.
 func BenchmarkAppend100Replicated(b *testing.B) {
-	for _, partitions := range []int{1, 4} {
+	for _, partitions := range []int{1, 2, 3, 4} {
 		for _, each := range []int{1, 16} {
 			b.Run(fmt.Sprintf("partitions=%d/inflight=%d", partitions, each), func(b *testing.B) {
 				benchReplicated(b, partitions, each)

@@ -83,3 +83,22 @@ func (c *Cluster) Password() string {
 	}
 	return password
 }
+
+const SpreadAfter = spreadAfter
+
+// AppendGroup and ParseGroup are what a node hands to a partition's leader.
+func AppendGroup(subjects, ids []string, records [][]byte) []byte {
+	var entries []entry
+	for i := range subjects {
+		entries = append(entries, entry{subject: subjects[i], msgID: ids[i], record: records[i]})
+	}
+	return appendGroup(nil, entries)
+}
+
+func ParseGroup(b []byte, prefix string) (subjects, ids []string, records [][]byte, err error) {
+	entries, err := parseGroup(b, prefix)
+	for _, one := range entries {
+		subjects, ids, records = append(subjects, one.subject), append(ids, one.msgID), append(records, one.record)
+	}
+	return subjects, ids, records, err
+}

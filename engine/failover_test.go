@@ -325,6 +325,21 @@ func TestAMinorityRefusesAndSaysSo(t *testing.T) {
 			t.Fatal("a node without the others says that it is ready")
 		}
 	}
+	for end := time.Now().Add(20 * time.Second); ; tick() {
+		status := e.Status()
+		alive := 0
+		for _, n := range status.Nodes {
+			if n.Alive {
+				alive++
+			}
+		}
+		if !status.Majority && len(status.Nodes) == 3 && alive == 1 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("without the others it says %+v", status)
+		}
+	}
 	s.mu.Lock()
 	before := len(s.acked)
 	s.mu.Unlock()

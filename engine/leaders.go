@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -14,11 +15,25 @@ const (
 	spreadAfter  = 3 * time.Second // without any change of a leader, before one is brought about
 	handOverAt   = "$JS.API.STREAM.LEADER.STEPDOWN."
 	handOverWait = time.Second
+
+	leavingTopic = "leaving"      // on the bus, of a node that hands all over, again and again
+	leavingFor   = 4 * watchEvery // not heard for so long, it leaves no more
 )
 
-// spread hands one partition over where this node leads more than others by two or more.
+// spread hands one partition over where this node leads more than others by two or more; all, where
+// it is about to stop.
 func (e *Engine) spread() {
-	if e.cfg.Cluster == nil || e.health.refuses() != nil {
+	if e.cfg.Cluster == nil {
+		return
+	}
+	if e.retired() {
+		e.bus.Publish(leavingTopic, nil)
+		ctx, cancel := context.WithTimeout(e.ctx, handOverWait)
+		defer cancel()
+		e.giveAll(ctx, time.Now().Add(-stale))
+		return
+	}
+	if e.health.refuses() != nil {
 		return
 	}
 	own, p, to := e.surplus(time.Now())
@@ -74,24 +89,49 @@ func (e *Engine) leads() (rooms, journals map[string]int) {
 	return rooms, journals
 }
 
-// successor gives the replica that leads the fewest partitions and is up to date.
+// successor gives the replica that leads the fewest partitions, is up to date and stays. The watch's mu
+// is held.
 func (e *Engine) successor(s *seen, leads map[string]int) (string, bool) {
 	best := ""
 	for _, r := range s.replicas {
-		if e.alive(r) && r.Current && (best == "" || leads[r.Name] < leads[best]) {
+		if !e.alive(r) || !r.Current || time.Since(e.watched.leaving[r.Name]) < leavingFor {
+			continue
+		}
+		if best == "" || leads[r.Name] < leads[best] {
 			best = r.Name
 		}
 	}
 	return best, best != ""
 }
 
-// handOver makes another node the partition's leader.
+// heardLeaving takes it that a node hands over what it leads: nothing should be handed to it.
+func (e *Engine) heardLeaving(node string, _ []byte) {
+	w := &e.watched
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.leaving == nil {
+		w.leaving = make(map[string]time.Time)
+	}
+	w.leaving[node] = time.Now()
+}
+
+func (e *Engine) retired() bool {
+	e.watched.mu.Lock()
+	defer e.watched.mu.Unlock()
+	return e.watched.retired
+}
+
+// handOver makes another node the partition's leader, if this one is.
 func (e *Engine) handOver(ctx context.Context, p *partition, to string) error {
+	st := e.store.Load()
+	if !st.srv.JetStreamIsStreamLeader(globalAccount, p.stream) {
+		return nil // whoever is would be told to step down
+	}
 	body, err := json.Marshal(map[string]any{"placement": map[string]string{"preferred": to}})
 	if err != nil {
 		return err
 	}
-	answer, err := e.store.Load().pub.RequestWithContext(ctx, handOverAt+p.stream, body)
+	answer, err := st.pub.RequestWithContext(ctx, handOverAt+p.stream, body)
 	if err != nil {
 		return err
 	}
@@ -109,22 +149,31 @@ func (e *Engine) handOver(ctx context.Context, p *partition, to string) error {
 	return nil
 }
 
-// HandOver has other nodes lead what this one leads, as far as they can: for a node that is about to
-// stop, so that nobody waits for a leader when it does. It takes a second or so, and never more than four.
-// Alone it does nothing, nor where no majority would hear of it.
+// HandOver has other nodes lead what this one leads, as far as they can, from now on: for a node that is
+// about to stop, so that nobody waits for a leader when it does. It takes a second or so, and never more
+// than four. Alone it does nothing, nor where no majority would hear of it.
 func (e *Engine) HandOver() {
 	if e.cfg.Cluster == nil || e.Apart() != nil {
 		return
 	}
+	e.watched.mu.Lock()
+	e.watched.retired = true
+	e.watched.mu.Unlock()
+	e.bus.Publish(leavingTopic, nil)
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(e.ctx, 3*handOverWait)
 	defer cancel()
 	e.look(ctx)
+	e.awaitHandedOver(e.giveAll(ctx, began))
+}
+
+// giveAll hands over whatever this node leads, as was seen since began, where another can take it.
+func (e *Engine) giveAll(ctx context.Context, began time.Time) (given map[*partition]string) {
 	w := &e.watched
 	w.mu.Lock()
 	me := e.cfg.Cluster.Node
 	rooms, journals := e.leads()
-	given := make(map[*partition]string)
+	given = make(map[*partition]string)
 	for i, s := range w.by {
 		if s.leader != me || s.at.Before(began) {
 			continue
@@ -139,12 +188,16 @@ func (e *Engine) HandOver() {
 		}
 	}
 	w.mu.Unlock()
+	var all sync.WaitGroup
 	for p, to := range given {
-		if err := e.handOver(ctx, p, to); err != nil {
-			e.log.Warn("hand a partition over", "stream", p.stream, "error", err)
-		}
+		all.Go(func() {
+			if err := e.handOver(ctx, p, to); err != nil {
+				e.log.Warn("hand a partition over", "stream", p.stream, "error", err)
+			}
+		})
 	}
-	e.awaitHandedOver(given)
+	all.Wait()
+	return given
 }
 
 // awaitHandedOver waits, not for long, until the partitions have other leaders.

@@ -21,6 +21,8 @@ type Stats struct {
 	Broke       uint64        // write errors of the store
 	Reopened    uint64        // times the store was opened again after one
 	BusLost     uint64        // messages to or from other nodes, not of the log, that were dropped
+	Batches     uint64        // batches that this node sent to the store, where messages are replicated
+	Groups      uint64        // batches of nodes that were in them: those of others go with its own
 
 	InFlight  int // appends without an outcome
 	Following int // rooms with a live tail
@@ -30,7 +32,7 @@ type Stats struct {
 type counters struct {
 	appended, duplicates, refused, unknown, waited, delivered atomic.Uint64
 	syncs, gapFills, safetyFinds, unreadable, broke, reopened atomic.Uint64
-	busLost                                                   atomic.Uint64
+	busLost, batches, groups                                  atomic.Uint64
 	syncTime                                                  atomic.Int64
 }
 
@@ -43,6 +45,7 @@ func (e *Engine) Stats() Stats {
 		Syncs: c.syncs.Load(), SyncTime: time.Duration(c.syncTime.Load()),
 		GapFills: c.gapFills.Load(), SafetyFinds: c.safetyFinds.Load(), Unreadable: c.unreadable.Load(),
 		Broke: c.broke.Load(), Reopened: c.reopened.Load(), BusLost: c.busLost.Load() + e.bus.dropped(),
+		Batches: c.batches.Load(), Groups: c.groups.Load(),
 		InFlight: e.slots.count(), Following: e.rooms.count(),
 	}
 	for _, p := range e.parts {

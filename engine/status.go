@@ -10,7 +10,8 @@ import (
 
 // Status is what a node knows of its cluster.
 type Status struct {
-	Node       string            `json:"node"` // who says this
+	Node       string            `json:"node"`     // who says this
+	Majority   bool              `json:"majority"` // it knows of a leader with a majority for every partition
 	Nodes      []NodeStatus      `json:"nodes"`
 	Partitions []PartitionStatus `json:"partitions"`
 }
@@ -42,12 +43,13 @@ type ReplicaStatus struct {
 // stale is how old a look at a leader may be to count.
 const stale = 4 * watchEvery
 
-// Status gives what was last seen of the cluster, a second or so ago; nil where this node is alone.
+// Status gives what was last seen of the cluster, a second or so ago; nil where this node is alone. It
+// asks nobody. Nodes that cannot be reached are those that were there once.
 func (e *Engine) Status() *Status {
 	if e.batches == nil {
 		return nil
 	}
-	s := &Status{Node: e.cfg.Node, Nodes: []NodeStatus{}}
+	s := &Status{Node: e.cfg.Node, Majority: true, Nodes: []NodeStatus{}}
 	nodes := make(map[string]*NodeStatus)
 	if e.cfg.Cluster != nil {
 		nodes[e.cfg.Node] = &NodeStatus{Name: e.cfg.Node, Alive: true}
@@ -57,11 +59,14 @@ func (e *Engine) Status() *Status {
 	for i, w := range e.watched.by {
 		p := PartitionStatus{Stream: e.parts[i].stream, Seq: e.parts[i].told.Load(), Replicas: []ReplicaStatus{}}
 		fresh := time.Since(w.at) < stale
-		if fresh {
-			p.Leader = w.leader
-			n := nodeOf(nodes, w.leader)
-			n.Alive = true
-			n.Leads++
+		s.Majority = s.Majority && fresh
+		if w.leader != "" {
+			n := nodeOf(nodes, w.leader) // also one that was not heard lately is of the cluster
+			if fresh {
+				p.Leader = w.leader
+				n.Alive = true
+				n.Leads++
+			}
 		}
 		for _, r := range w.replicas {
 			p.Replicas = append(p.Replicas, e.replica(r, fresh, nodeOf(nodes, r.Name)))

@@ -39,6 +39,9 @@ type watched struct {
 	by    []seen
 	since time.Time // when some leader last changed
 	whole time.Time // when all partitions last had a leader with a majority
+
+	leaving map[string]time.Time // nodes that hand over what they lead: when they last said so
+	retired bool                 // this one does
 }
 
 // subscribeVotes has every change of a leader told to the watch and to who waits for that leader.
@@ -46,6 +49,7 @@ func (e *Engine) subscribeVotes(st *store) error {
 	for i, p := range e.parts {
 		sub, err := st.tail.Subscribe(electedAt+p.stream, func(*nats.Msg) {
 			kick(e.batches.queues[i].vote)
+			kick(e.batches.queues[i].lead.vote)
 			kick(e.watched.kick)
 		})
 		if err == nil {
@@ -55,13 +59,19 @@ func (e *Engine) subscribeVotes(st *store) error {
 			return err
 		}
 	}
-	return nil
+	return e.batches.subscribeGroups(st)
 }
 
 // runWatch asks the partitions' leaders how they are: whether a majority is there, how far they
 // have come, and who they are. What a leader has stored and not republished before it died is
 // found by that.
 func (e *Engine) runWatch() {
+	stop, err := e.bus.Subscribe(leavingTopic, e.heardLeaving)
+	if err != nil {
+		e.log.Warn("it is not heard which nodes hand over what they lead", "error", err)
+	} else {
+		defer stop()
+	}
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {

@@ -3,19 +3,14 @@ package server
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"log/slog"
 	"net"
-	"net/http"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
-	"parley"
 	"parley/engine"
+	"parley/session"
 )
 
 // Cluster is how a node finds and trusts the others. Without Listen the server is alone.
@@ -43,6 +38,21 @@ type ClusterTLS struct {
 // Engine is where the log is kept.
 type Engine struct {
 	URL string `yaml:"url" as:"secret"` // of an external NATS cluster; "" = in Data
+}
+
+// others is how many other nodes there are to join.
+func (c *Cluster) others() int {
+	others := make(map[string]bool)
+	for _, a := range c.Join {
+		others[a] = a != c.Listen && a != c.Advertise
+	}
+	n := 0
+	for _, other := range others {
+		if other {
+			n++
+		}
+	}
+	return n
 }
 
 // leastSecret is how long a secret is that cannot be tried out.
@@ -103,104 +113,58 @@ func (c *Config) joinTo(e *engine.Config) error {
 // shared says whether other nodes may have the same log.
 func (c *Config) shared() bool { return c.Cluster.Listen != "" || c.Engine.URL != "" }
 
-// Roster: which addresses clients may come to, told to each other over the bus.
-const (
-	rosterTopic = "servers"
-	rosterEvery = time.Second
-	rosterLease = time.Minute // a node that is away for long is told to clients no more
-	rosterMost  = 64
-)
-
-// roster is the addresses of all nodes that clients can come to.
-type roster struct {
-	bus    parley.Bus
-	own    []string
-	logger *slog.Logger
-	fresh  chan struct{} // holds one wish: a node is there that was not
-
-	mu    sync.Mutex
-	nodes map[string]listing
-}
-
-// listing is what one node says of itself.
-type listing struct {
-	servers []string
-	at      time.Time
-}
-
-func newRoster(bus parley.Bus, own []string, logger *slog.Logger) *roster {
-	return &roster{bus: bus, own: own, logger: logger, fresh: make(chan struct{}, 1), nodes: make(map[string]listing)}
-}
-
-// run tells the others of this node, and hears of them, until ctx ends.
-func (r *roster) run(ctx context.Context) {
-	stop, err := r.bus.Subscribe(rosterTopic, r.hear)
-	if err != nil {
-		r.logger.Error("clients are told of no other node", "error", err)
-		return
-	}
-	defer stop()
-	data, err := json.Marshal(r.own)
-	if err != nil {
-		return // of strings nothing fails
-	}
-	tick := time.NewTicker(rosterEvery)
-	defer tick.Stop()
-	for {
-		r.bus.Publish(rosterTopic, data)
-		select {
-		case <-tick.C:
-		case <-r.fresh: // it has to hear of this node too, and at once
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (r *roster) hear(from string, data []byte) {
-	var servers []string
-	if err := json.Unmarshal(data, &servers); err != nil || len(servers) > rosterMost {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if _, known := r.nodes[from]; !known {
-		select {
-		case r.fresh <- struct{}{}:
-		default:
-		}
-	}
-	r.nodes[from] = listing{servers, time.Now()}
-}
-
-// servers gives the addresses of all nodes, this one's first.
-func (r *roster) servers() []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	all := slices.Clone(r.own)
-	var others []string
-	for node, l := range r.nodes {
-		if time.Since(l.at) > rosterLease {
-			delete(r.nodes, node)
-			continue
-		}
-		others = append(others, l.servers...)
-	}
-	slices.Sort(others)
-	return slices.Compact(append(all, others...))
-}
-
-// meet lets the nodes of a cluster, and so their clients, know of each other: their addresses, and when
-// too few of them can be reached.
+// meet lets the nodes of a cluster, and so their clients, know of each other.
 func (d *doors) meet() {
 	bus := d.engine.Bus()
 	if bus == nil {
 		return
 	}
-	r := newRoster(bus, d.public(), d.logger)
-	d.sessions.Servers, d.servers = r.servers, r.servers
-	d.stopRoster = running(r.run)
+	d.roster = newRoster(bus, d.listing, d.logger)
+	d.sessions.Servers = d.roster.servers
+	d.stopRoster = running(d.roster.run)
 	d.stopStatus = running(d.tellStatus)
+}
+
+// How the clients of a node go to the others.
+const (
+	arrivals   = 5000                   // a second, that the others take in beside what they do
+	partJitter = 100 * time.Millisecond // for those who are told at the same moment
+)
+
+// part has clients sent to the other nodes, where there are any: no faster than those take them in, as long
+// as that is within half of the time that is left.
+func (d *doors) part(ctx context.Context) {
+	if d.roster == nil {
+		return
+	}
+	servers := d.roster.elsewhere()
+	if len(servers) == 0 {
+		return
+	}
+	over := time.Duration(d.sessionCount()) * time.Second / arrivals
+	if end, ok := ctx.Deadline(); ok {
+		over = max(0, min(over, time.Until(end)/2))
+	}
+	d.sessions.Part(session.Parting{Over: over, Least: time.Millisecond, Most: partJitter, Servers: servers})
+}
+
+// handOver runs f and waits for it, but not for more than half of the time that is left: clients have
+// to be told too.
+func handOver(ctx context.Context, wg *sync.WaitGroup, f func()) {
+	if end, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(end)/2)
+		defer cancel()
+	}
+	done := make(chan struct{})
+	wg.Go(func() {
+		defer close(done)
+		f()
+	})
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
 }
 
 // public gives the addresses that clients are told of this node.
@@ -231,36 +195,4 @@ func reachable(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	ip := net.ParseIP(host)
 	return err == nil && ip != nil && !ip.IsUnspecified()
-}
-
-// clusterStatus is what GET /cluster answers.
-type clusterStatus struct {
-	*engine.Status
-	Ready    bool   `json:"ready"`
-	Reason   string `json:"reason,omitempty"` // why not
-	Rooms    int    `json:"rooms"`            // active at this node
-	Sessions int    `json:"sessions"`         // at this node
-
-	Servers []string `json:"servers"` // where clients can come, as they are told
-}
-
-// cluster answers how the cluster is, as this node sees it.
-func (d *doors) cluster() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		s := clusterStatus{Status: d.engine.Status(), Ready: true, Rooms: d.hub.Stats().Rooms}
-		if s.Status == nil {
-			s.Status = &engine.Status{Node: d.config.Node, Nodes: []engine.NodeStatus{}, Partitions: []engine.PartitionStatus{}}
-		}
-		var reason *parley.Error
-		if err := d.engine.Ready(); errors.As(err, &reason) {
-			s.Ready, s.Reason = false, reason.Message
-		}
-		s.Servers = d.public()
-		if d.servers != nil {
-			s.Servers = d.servers()
-		}
-		s.Sessions = int(d.tcp.Stats().Open + d.ws.Stats().Open + d.sse.Stats().Open)
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(s) // a client that has gone does not read it
-	})
 }

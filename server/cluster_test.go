@@ -136,19 +136,29 @@ func TestThreeNodesAreOneServer(t *testing.T) {
 		}
 	}
 
-	var status struct {
-		Nodes []struct{ Alive bool }
-		Ready bool
+	// Each node knows of all: one room, with ada in no room, bob in it, and cy in another one.
+	if _, err := cy.Room("elsewhere").Publish(ctx, []byte("x")); err != nil {
+		t.Fatal(err)
 	}
-	code, body := get(t, "http://"+at[1].HTTP+"/cluster")
-	if err := json.Unmarshal([]byte(body), &status); err != nil || code != 200 || len(status.Nodes) != 3 || !status.Ready {
-		t.Errorf("GET /cluster: %d %s", code, body)
+	said := untilStatus(t, at[1], func(s *status) bool {
+		return s.Ready && s.Majority && len(s.Nodes) == 3 && s.up() == 3 && s.Sessions == 3 && s.Members == 1 && s.Rooms == 1
+	})
+	for _, n := range said.Nodes {
+		if n.Sessions != 1 || !n.Ready || n.Leaving {
+			t.Errorf("of %s it is said: %+v", n.Name, n)
+		}
+	}
+	for i := range at {
+		untilStatus(t, at[i], func(s *status) bool { return s.Members == 1 && s.Rooms == 1 && s.Sessions == 3 })
 	}
 
 	// Bob's node goes, and he goes on at another that he was told of; what was said meanwhile he gets.
 	if err := stops[1](); err != nil {
 		t.Error(err)
 	}
+	untilStatus(t, at[0], func(s *status) bool {
+		return s.Majority && len(s.Nodes) == 3 && s.up() == 2 && s.Sessions == 3 && s.Members == 1 && !s.Nodes[1].Alive
+	})
 	for i := 20; i < 40; i++ {
 		if _, err := ada.Room("lobby").Publish(ctx, fmt.Append(nil, i)); err != nil {
 			t.Fatal(err)
@@ -158,6 +168,55 @@ func TestThreeNodesAreOneServer(t *testing.T) {
 		if m := <-came; string(m.Body) != fmt.Sprint(i) {
 			t.Fatalf("%q came where %d is due", m.Body, i)
 		}
+	}
+	// The next that stops leaves a minority, which says so, and answers.
+	if err := stops[2](); err != nil {
+		t.Error(err)
+	}
+	untilStatus(t, at[0], func(s *status) bool {
+		return !s.Majority && !s.Ready && s.Reason != "" && len(s.Nodes) == 3 && s.up() == 1 && s.Nodes[0].Alive
+	})
+	go func() { _ = stops[0]() }()
+}
+
+// status is what the tests read of GET /cluster.
+type status struct {
+	Majority bool
+	Nodes    []struct {
+		Name                  string
+		Alive, Ready, Leaving bool
+		Sessions, Rooms       int
+	}
+	Ready                    bool
+	Reason                   string
+	Rooms, Members, Sessions int
+}
+
+func (s *status) up() (n int) {
+	for _, node := range s.Nodes {
+		if node.Alive {
+			n++
+		}
+	}
+	return n
+}
+
+// untilStatus asks a node until it says what is wanted.
+func untilStatus(t *testing.T, at server.Addresses, want func(*status) bool) *status {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; {
+		code, body := get(t, "http://"+at.HTTP+"/cluster")
+		s := new(status)
+		if err := json.Unmarshal([]byte(body), s); err != nil || code != 200 {
+			t.Fatalf("GET /cluster: %d %s", code, body)
+		}
+		if want(s) {
+			return s
+		}
+		if time.Now().After(end) {
+			t.Fatalf("GET /cluster: %s", body)
+		}
+		<-time.After(20 * time.Millisecond)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"parley/clients/js"
 	"parley/engine"
@@ -43,7 +44,8 @@ type doors struct {
 	stopRoster   func() // likewise
 	stopStatus   func() // likewise
 
-	servers func() []string // addresses of all nodes; nil = this one is alone
+	roster *roster     // nil = this node is alone
+	made   atomic.Bool // the transports are there
 
 	told    chan struct{} // holds one wish: a client has asked for the end
 	failed  chan error    // the first error of a Serve
@@ -82,6 +84,8 @@ func (d *doors) open(lines, pages *net.TCPListener) (err error) {
 		return err
 	}
 	d.drains = append(d.drains, d.tcp.Drain, d.sender.Drain)
+	d.made.Store(true)
+	d.roster.meet(d.config.Cluster.others())
 	d.serve(func() error { return d.tcp.Serve(d.lines) })
 	if pages != nil {
 		d.serve(func() error { return d.http.Serve(d.pages) })
@@ -211,8 +215,8 @@ func (d *doors) askedToDrain() {
 	}
 }
 
-// drain closes the doors, lets all who are inside finish at the same time, and waits for them. Meanwhile
-// other nodes take the lead.
+// drain closes the doors, has other nodes lead what this one leads, then lets all who are inside finish,
+// and waits for them.
 func (d *doors) drain(ctx context.Context) {
 	if d.http != nil {
 		d.http.Retire()
@@ -221,16 +225,20 @@ func (d *doors) drain(ctx context.Context) {
 	if d.stopIdentity != nil {
 		d.stopIdentity()
 	}
-	if d.stopRoster != nil {
-		d.stopRoster()
-		d.stopStatus()
+	if d.roster != nil {
+		d.roster.leave()
 	}
 	var wg sync.WaitGroup
-	wg.Go(d.engine.HandOver)
+	handOver(ctx, &wg, d.engine.HandOver)
+	d.part(ctx)
 	for _, drain := range d.drains {
 		wg.Go(func() { drain(ctx) })
 	}
 	wg.Wait()
+	if d.stopRoster != nil {
+		d.stopRoster()
+		d.stopStatus()
+	}
 	if d.pages != nil {
 		_ = d.pages.Close() // where its server has not begun
 	}

@@ -46,6 +46,7 @@ type Server struct {
 	sessions register // where grants may be in force
 	refusals meter
 	revoker  atomic.Pointer[revoker]
+	parting  atomic.Pointer[Parting]
 }
 
 // Conn is what a session needs of its connection.

@@ -41,7 +41,7 @@ type Frame struct {
 		Rooms    int   `json:"rooms"`
 		DedupeMS int64 `json:"dedupe_ms"`
 	} `json:"limits"` // welcome
-	Servers []string `json:"servers"` // welcome, in a cluster
+	Servers []string `json:"servers"` // welcome and error, in a cluster
 
 	Group      string `json:"group"`       // taking, stopped, job
 	Job        string `json:"job"`         // job, busy
@@ -131,7 +131,7 @@ func (f *Frame) DecodeJob() (*parley.Job, error) {
 // Err gives an error frame as an error.
 func (f *Frame) Err() *parley.Error {
 	e := parley.Errorf(f.Code, "%s", f.Message)
-	e.Retry = time.Duration(f.RetryMS) * time.Millisecond
+	e.Retry, e.Servers = time.Duration(f.RetryMS)*time.Millisecond, f.Servers
 	return e
 }
 

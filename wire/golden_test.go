@@ -174,6 +174,8 @@ func answers() map[string][]byte {
 	}}
 	away := parley.Errorf(parley.Unavailable, `the server is "going" away`)
 	away.Retry = 1500 * time.Millisecond
+	elsewhere := parley.Errorf(parley.Unavailable, "go to the others")
+	elsewhere.Retry, elsewhere.Servers = 60*time.Millisecond, []string{"10.0.0.2:8000", "ws://10.0.0.2:8080/ws"}
 	wait := parley.Errorf(parley.Unavailable, "wait")
 	wait.Retry = time.Microsecond
 	job := &parley.Job{
@@ -209,6 +211,7 @@ func answers() map[string][]byte {
 		"draining":                      enc.Draining(nil, ref("9")),
 		"error":                         enc.Error(nil, ref("3"), parley.Errorf(parley.Denied, "you may not send in ops")),
 		"error of nobody, with a time to come back": enc.Error(nil, nil, away),
+		"error of a node that goes away":            enc.Error(nil, nil, elsewhere),
 		"error, a time below a millisecond":         enc.Error(nil, nil, wait),
 		"stopped serving":                           enc.Stopped(nil, ref("9"), "prices", ""),
 		"serving":                                   enc.Serving(nil, ref("2"), "prices"),

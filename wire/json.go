@@ -82,8 +82,13 @@ func (JSONLines) Welcome(dst, ref []byte, w Welcome) []byte {
 	dst = strconv.AppendInt(dst, int64(w.Limits.Rooms), 10)
 	dst = append(dst, `,"dedupe_ms":`...)
 	dst = strconv.AppendInt(dst, w.Limits.Dedupe.Milliseconds(), 10)
-	dst = append(dst, '}')
-	for i, server := range w.Servers {
+	dst = appendServers(append(dst, '}'), w.Servers)
+	return append(dst, '}', '\n')
+}
+
+// appendServers appends the field of where else a client may come, if there is anywhere.
+func appendServers(dst []byte, servers []string) []byte {
+	for i, server := range servers {
 		if i == 0 {
 			dst = append(dst, `,"servers":[`...)
 		} else {
@@ -91,10 +96,10 @@ func (JSONLines) Welcome(dst, ref []byte, w Welcome) []byte {
 		}
 		dst = appendString(dst, server)
 	}
-	if len(w.Servers) > 0 {
+	if len(servers) > 0 {
 		dst = append(dst, ']')
 	}
-	return append(dst, '}', '\n')
+	return dst
 }
 
 // Joined appends the answer to a join.
@@ -263,6 +268,7 @@ func (JSONLines) Error(dst, ref []byte, e *parley.Error) []byte {
 		dst = append(dst, `,"retry_ms":`...)
 		dst = strconv.AppendInt(dst, max(1, e.Retry.Milliseconds()), 10)
 	}
+	dst = appendServers(dst, e.Servers)
 	return append(dst, '}', '\n')
 }
 

@@ -510,10 +510,15 @@ class Emitter {
 class Backoff {
   #tries = 0;
 
-  /** @param {ParleyError} [error] whose hint, if it bears one, is waited for as well */
+  /**
+   * @param {ParleyError} [error] whose hint, if it bears one, is waited for as well; at the first try, alone, where
+   *   a server sends its clients away: it has told each another time
+   */
   next(error) {
+    const first = this.#tries === 0;
     const ceiling = Math.min(MAX_BACKOFF, MIN_BACKOFF * 2 ** Math.min(this.#tries++, 16));
     const hint = Math.min(Math.max(0, error?.retryMs ?? 0), MAX_BACKOFF);
+    if (first && hint > 0 && error?.code === 'unavailable') return hint;
     return Math.round(Math.random() * ceiling + hint);
   }
 
@@ -1849,7 +1854,7 @@ class Core {
   }
 
   /**
-   * Takes from a welcome where else the client may come. Only those count that are spoken to as the
+   * Takes from a welcome, or a goodbye, where else the client may come. Only those count that are spoken to as the
    * one that says so is: what was said under TLS is not to be said without it.
    * @param {string[] | undefined} servers
    */
@@ -1900,6 +1905,7 @@ class Core {
       this.#rooms.get(ref.slice('signal:'.length))?.sub.refusedSignal(errorOf(frame));
     } else if (frame.op === 'error') {
       const late = ref === 'answer' && frame.code === 'not_found'; // nobody waits for it any more
+      if (ref === undefined) this.#learn(frame.servers); // one that goes away says where to go
       if (ref === undefined || (ref === 'answer' && !late)) this.events.emit('error', errorOf(frame));
     } else if (frame.op === 'job' || frame.op === 'question') {
       this.#duties.get(dutyKey(frame))?.received(frame);

@@ -30,15 +30,28 @@ func newClusterStatusCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show nodes, leaders and how far replicas are behind",
-		Long:  `Show nodes, leaders and how far replicas are behind, as the node that is asked sees it.`,
+		Short: "Show nodes, leaders, how far replicas are behind, rooms and members",
+		Long: `Show nodes, leaders, how far replicas are behind, rooms, members and sessions, of the whole cluster, as the
+node that is asked knows it. It asks no other, so it answers at once, also where too few of them can be
+reached, and then says so. A node that is down stands there as such.`,
 		Example: `  parley cluster status
   parley cluster status --http https://chat.example.org --json | jq .nodes`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := interruptible(cmd.Context())
 			defer stop()
-			body, err := askCluster(ctx, cmd, &web)
+			if err := web.settle(cmd); err != nil {
+				return err
+			}
+			var body []byte
+			var err error
+			for one := range strings.SplitSeq(web.at, ",") {
+				node := web
+				node.at = strings.TrimSpace(one)
+				if body, err = askCluster(ctx, cmd, &node); !errors.Is(err, client.ErrConnect) {
+					break
+				}
+			}
 			if err != nil {
 				return because(ctx, err)
 			}
@@ -56,7 +69,7 @@ func newClusterStatusCommand() *cobra.Command {
 
 // Bounds of the question.
 const (
-	askWithin  = 10 * time.Second
+	askWithin  = 5 * time.Second // of one node
 	answerMost = 4 << 20
 )
 
@@ -76,32 +89,35 @@ func askCluster(ctx context.Context, cmd *cobra.Command, web *webFlags) ([]byte,
 	return body, nil
 }
 
-// showCluster prints a table of the nodes and one of the partitions.
-func showCluster(out io.Writer, body []byte) error {
-	var s struct {
-		Node  string
-		Nodes []struct {
-			Name  string
-			Alive bool
-			Leads int
-			Lag   uint64
-		}
-		Partitions []struct {
-			Stream   string
-			Leader   string
-			Seq      uint64
-			Replicas []struct {
-				Node    string
-				Alive   bool
-				Current bool
-				Lag     uint64
-			}
-		}
-		Ready    bool
-		Reason   string
-		Rooms    int
-		Sessions int
+// clusterAnswer is what of the server's answer is shown.
+type clusterAnswer struct {
+	Node     string
+	Majority bool
+	Nodes    []struct {
+		Name                   string
+		Alive, Ready, Leaving  bool
+		Leads, Sessions, Rooms int
+		Lag                    uint64
 	}
+	Partitions []struct {
+		Stream   string
+		Leader   string
+		Seq      uint64
+		Replicas []struct {
+			Node    string
+			Alive   bool
+			Current bool
+			Lag     uint64
+		}
+	}
+	Ready                    bool
+	Reason                   string
+	Rooms, Members, Sessions int
+}
+
+// showCluster prints a table of the nodes, one of the partitions and the sums.
+func showCluster(out io.Writer, body []byte) error {
+	var s clusterAnswer
 	if err := json.Unmarshal(body, &s); err != nil {
 		return fmt.Errorf("answer of the server: %w", err)
 	}
@@ -109,9 +125,16 @@ func showCluster(out io.Writer, body []byte) error {
 		return errors.New("this server is alone: it belongs to no cluster")
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
-	tell(w, "NODE\tSTATE\tLEADS\tLAG\n")
+	up := 0
+	tell(w, "NODE\tSTATE\tLEADS\tLAG\tSESSIONS\tROOMS\n")
 	for _, n := range s.Nodes {
-		tell(w, "%s\t%s\t%d\t%d\n", n.Name, word(n.Alive, "up", "down"), n.Leads, n.Lag)
+		if !n.Alive {
+			tell(w, "%s\tdown\t0\t-\t-\t-\n", n.Name)
+			continue
+		}
+		up++
+		state := word(n.Leaving, "draining", word(n.Ready, "up", "not ready"))
+		tell(w, "%s\t%s\t%d\t%d\t%d\t%d\n", n.Name, state, n.Leads, n.Lag, n.Sessions, n.Rooms)
 	}
 	tell(w, "\nPARTITION\tLEADER\tSEQ\tREPLICAS\n")
 	for _, p := range s.Partitions {
@@ -122,7 +145,11 @@ func showCluster(out io.Writer, body []byte) error {
 		}
 		tell(w, "%s\t%s\t%d\t%s\n", p.Stream, word(p.Leader != "", p.Leader, "none"), p.Seq, strings.Join(replicas, ", "))
 	}
-	tell(w, "\n%s: %s, %d active rooms, %d sessions\n", s.Node, word(s.Ready, "ready", "not ready: "+s.Reason), s.Rooms, s.Sessions)
+	tell(w, "\n%d of %d nodes up: %d rooms, %d members, %d sessions\n", up, len(s.Nodes), s.Rooms, s.Members, s.Sessions)
+	if !s.Majority {
+		tell(w, "%s hears no majority of the nodes: what is shown of the others is what it knew before\n", s.Node)
+	}
+	tell(w, "%s: %s\n", s.Node, word(s.Ready, "ready", "not ready: "+s.Reason))
 	return w.Flush()
 }
 

@@ -78,10 +78,13 @@ func (s *Set) forget(c *Conn) {
 }
 
 // Drain ends every connection, and waits for that: tell is called for each first, to say goodbye,
-// and handlers may still answer what is in flight. Those that are not done when ctx ends are cut.
-// No connection can be started any more.
-func (s *Set) Drain(ctx context.Context, tell func(Handler)) {
-	for _, c := range s.list(true) {
+// and handlers may still answer what is in flight. Goodbyes are spread evenly over the time given; until its
+// own, a connection goes on as ever. Those that are not done when ctx ends are cut. No connection can
+// be started any more.
+func (s *Set) Drain(ctx context.Context, over time.Duration, tell func(Handler)) {
+	conns, began := s.list(true), time.Now()
+	for i, c := range conns {
+		pace(ctx, began.Add(over*time.Duration(i)/time.Duration(len(conns))))
 		tell(c.handler)
 		c.Leave()
 	}
@@ -102,6 +105,23 @@ func (s *Set) Drain(ctx context.Context, tell func(Handler)) {
 	s.cancel()
 	s.background.Wait()
 	s.sleeper.close()
+}
+
+// paceStep is how early a goodbye may be said: timers are dearer than goodbyes.
+const paceStep = 5 * time.Millisecond
+
+// pace waits until a time has come, or nearly so, or ctx ends.
+func pace(ctx context.Context, due time.Time) {
+	wait := time.Until(due)
+	if wait < paceStep {
+		return
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // list lists the connections; last: and lets no more come.

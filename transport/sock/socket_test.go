@@ -84,7 +84,7 @@ func listen(t testing.TB, config sock.ListenerConfig, slow ...chan struct{}) *fi
 		accepting.Wait()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		f.set.Drain(ctx, func(sock.Handler) {})
+		f.set.Drain(ctx, 0, func(sock.Handler) {})
 	})
 	return f
 }
@@ -428,5 +428,23 @@ func await(t testing.TB, what string, ok func() bool) {
 		case <-late:
 			t.Fatalf("waited for %s", what)
 		}
+	}
+}
+
+// Goodbyes are spread over the time that a drain is given, and none is left out.
+func TestDrainSpreadsGoodbyes(t *testing.T) {
+	const clients, over = 20, 100 * time.Millisecond
+	f := listen(t, sock.ListenerConfig{})
+	for range clients {
+		f.dial()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	told := make(map[sock.Handler]bool)
+	began := time.Now()
+	var last time.Duration
+	f.set.Drain(ctx, over, func(h sock.Handler) { told[h], last = true, time.Since(began) })
+	if least := over * (clients - 2) / clients; len(told) != clients || last < least {
+		t.Errorf("%d of %d were told, the last after %v", len(told), clients, last)
 	}
 }

@@ -3,7 +3,6 @@ package sse
 import (
 	"context"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"sync"
@@ -146,10 +145,8 @@ func take(w http.ResponseWriter) (net.Conn, error) {
 // Drain tells every client when to come back, and closes. Streams that are not done when ctx ends are
 // cut. Nothing is left afterwards.
 func (s *Server) Drain(ctx context.Context) {
-	s.conns.Drain(ctx, func(h sock.Handler) {
-		e := parley.Errorf(parley.Unavailable, "the server is going away; come back in a moment")
-		e.Retry = time.Second + rand.N(4*time.Second) // so that not all come back at once
-		h.(*stream).session.Refuse(nil, e)
+	s.conns.Drain(ctx, s.sessions.Parting().Over, func(h sock.Handler) {
+		h.(*stream).session.Refuse(nil, s.sessions.GoingAway())
 	})
 	s.stop()
 	s.running.Wait()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"sync/atomic"
 	"time"
@@ -129,9 +128,7 @@ func turnAway(nc net.Conn, err error) {
 // Drain tells every client that the server goes away, lets what is in flight be answered, and
 // closes. Connections that are not done when ctx ends are cut. Nothing is left afterwards.
 func (s *Server) Drain(ctx context.Context) {
-	s.conns.Drain(ctx, func(h sock.Handler) {
-		e := parley.Errorf(parley.Unavailable, "the server is going away; come back in a moment")
-		e.Retry = time.Second + rand.N(4*time.Second) // so that not all come back at once
-		h.(*conn).session.Refuse(nil, e)
+	s.conns.Drain(ctx, s.sessions.Parting().Over, func(h sock.Handler) {
+		h.(*conn).session.Refuse(nil, s.sessions.GoingAway())
 	})
 }

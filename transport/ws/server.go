@@ -3,13 +3,11 @@ package ws
 import (
 	"context"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"parley"
 	"parley/session"
 	"parley/transport/sock"
 )
@@ -96,14 +94,7 @@ func (s *Server) Stats() Stats {
 // handshakes are refused.
 func (s *Server) Drain(ctx context.Context) {
 	s.draining.Store(true)
-	s.conns.Drain(ctx, func(h sock.Handler) { h.(*conn).tell(goingAway()) })
+	s.conns.Drain(ctx, s.sessions.Parting().Over, func(h sock.Handler) { h.(*conn).tell(s.sessions.GoingAway()) })
 	s.stop()
 	s.background.Wait()
-}
-
-// goingAway is what clients are told by a server that drains.
-func goingAway() *parley.Error {
-	e := parley.Errorf(parley.Unavailable, "the server is going away; come back in a moment")
-	e.Retry = time.Second + rand.N(4*time.Second) // so that not all come back at once
-	return e
 }

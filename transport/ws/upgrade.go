@@ -59,8 +59,8 @@ func (s *Server) check(h http.Header, r *http.Request) (int, *parley.Error) {
 	key := r.Header["Sec-Websocket-Key"]
 	switch {
 	case s.draining.Load():
-		e := goingAway()
-		h.Set("Retry-After", strconv.Itoa(int(e.Retry.Seconds())))
+		e := s.sessions.GoingAway()
+		h.Set("Retry-After", strconv.Itoa(int(e.Retry.Seconds())+1))
 		return http.StatusServiceUnavailable, e
 	case !s.welcome(r):
 		s.foreign.Add(1)

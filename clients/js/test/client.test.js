@@ -452,6 +452,17 @@ test('the other nodes of a cluster are learned from welcome, but for what is spo
   await a.welcome();
 });
 
+test('a node that goes away says where to go', async (t) => {
+  const [a, b] = [await listen(), await listen()];
+  const client = connect(a.url);
+  t.after(() => Promise.all([client.close(), a.close(), b.close()]));
+  const peer = await a.welcome();
+  await client.ready;
+  peer.send({ op: 'error', code: 'unavailable', message: 'going away', retry_ms: 20, servers: ['wss://127.0.0.1:1/ws', b.url] });
+  peer.cut();
+  await b.welcome();
+});
+
 test('close and an abort end everything that waits', async (t) => {
   const aborter = new AbortController();
   const { server, client } = await pair(t, { signal: aborter.signal });

@@ -52,7 +52,7 @@ test('the wait is any time below a ceiling that doubles from 0.25 to 20 seconds,
 test('the server\'s retry_ms is waited for, up to 20 seconds, and a good link begins anew', async (t) => {
   t.mock.method(Math, 'random', () => 0.5);
   const { client, events, socket, tick } = await still(t);
-  for (const [hint, wait] of [[2750, 125 + 2750], [1e9, 250 + 20_000], [undefined, 500]]) {
+  for (const [hint, wait] of [[2750, 2750], [1e9, 250 + 20_000], [undefined, 500]]) {
     socket().welcome();
     socket().receive({ op: 'error', code: 'unavailable', message: 'going away', retry_ms: hint });
     socket().fail(1012);
