@@ -11,16 +11,21 @@ import (
 // Records of the journals. Numbers are varints, strings have their length in front; a record
 // begins with its version.
 //
-//	jobs    version, then messages: seq prev at type priority expires key id from body
+//	jobs    versionJobs, how many messages were copied before, then messages: seq prev at type priority expires key id from body
 //	steps   version, then steps; a snapshot comes first where there is one
 //	reader  version, position
-const version = 1
+const (
+	version     = 1
+	versionJobs = 2 // version 1 does not say how many there were before
+)
 
 // Kinds of steps.
 const (
 	stepSnapshot = 's' // copied read seen count, then jobs: seq record tries due priority expires key
 	stepFinished = 'f' // seq
 	stepTried    = 't' // seq tries due
+	stepDead     = 'd' // seq; finished as a dead letter
+	stepDeadSum  = 'n' // how many dead letters there were; in a snapshot
 )
 
 var errRecord = errors.New("a record of a journal cannot be read")
@@ -128,10 +133,21 @@ func (d *decoder) bytes() []byte {
 	return s
 }
 
+// beginJobs begins a record of jobs.
+func beginJobs(before uint64) []byte {
+	return binary.AppendUvarint([]byte{versionJobs}, before)
+}
+
 // messages reads a record of jobs. The bodies are parts of it.
-func messages(room string, record []byte) ([]*parley.Message, error) {
-	var out []*parley.Message
-	d := open(record)
+func messages(room string, record []byte) (before uint64, out []*parley.Message, err error) {
+	d := &decoder{b: record}
+	switch d.byte() {
+	case version:
+	case versionJobs:
+		before = d.uint()
+	default:
+		d.fail()
+	}
 	for d.more() {
 		m := &parley.Message{Room: room, Seq: d.uint(), Prev: d.uint(), At: d.time()}
 		m.Type, m.Priority = d.typ(), d.byte()
@@ -140,5 +156,5 @@ func messages(room string, record []byte) ([]*parley.Message, error) {
 		m.Body = d.bytes()
 		out = append(out, m)
 	}
-	return out, d.err()
+	return before, out, d.err()
 }

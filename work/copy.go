@@ -17,8 +17,12 @@ const (
 // loaded is a record of jobs in memory.
 type loaded struct {
 	record   uint64
+	before   uint64 // messages in the records before it
 	messages []*parley.Message
 }
+
+// end is how many messages there are up to its last one.
+func (l loaded) end() uint64 { return l.before + uint64(len(l.messages)) }
 
 // copyOn copies messages of the room that are not in the journal yet: one record at a time. What
 // comes meanwhile is in the next.
@@ -45,7 +49,7 @@ func (g *group) copyOn(ctx context.Context) (again bool, err error) {
 		g.manager.Logger.Error("a group has missed messages that its room no longer keeps",
 			"room", g.key.room, "group", g.key.name, "after", after, "next", page.Messages[0].Seq)
 	}
-	record, part := []byte{version}, page.Messages[:0:0]
+	record, part := beginJobs(g.total), page.Messages[:0:0]
 	for _, m := range page.Messages {
 		record, part = appendMessage(record, m), append(part, m)
 		if len(record) >= copyBytes {
@@ -66,10 +70,11 @@ func (g *group) copiedPart(seq uint64, part []*parley.Message, bytes int) {
 		last = g.fresh[n-1].record
 	}
 	if last == g.tail && len(g.fresh) < maxFresh && g.takers > 0 {
-		g.fresh = append(g.fresh, loaded{seq, part})
+		g.fresh = append(g.fresh, loaded{seq, g.total, part})
 	}
 	g.copying = false
 	g.tail, g.copied = seq, part[len(part)-1].Seq
+	g.total += uint64(len(part))
 	g.bulk += bytes
 	g.records++
 	g.manager.counts.copied.Add(uint64(len(part)))

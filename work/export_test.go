@@ -10,7 +10,7 @@ import (
 
 // LastOf gives the seq of the last message in a record of jobs; 0 where there is none.
 func LastOf(room string, record []byte) uint64 {
-	list, err := messages(room, record)
+	_, list, err := messages(room, record)
 	if err != nil || len(list) == 0 {
 		return 0
 	}
@@ -19,7 +19,7 @@ func LastOf(room string, record []byte) uint64 {
 
 // Messages writes and reads a record of jobs.
 func Messages(list []*parley.Message) []byte {
-	b := []byte{version}
+	b := beginJobs(7)
 	for _, m := range list {
 		b = appendMessage(b, m)
 	}
@@ -27,7 +27,8 @@ func Messages(list []*parley.Message) []byte {
 }
 
 func ReadMessages(room string, record []byte) ([]*parley.Message, error) {
-	return messages(room, record)
+	_, list, err := messages(room, record)
+	return list, err
 }
 
 // ApplySteps reads a record of steps and says how many jobs it leaves open.

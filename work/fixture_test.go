@@ -28,6 +28,8 @@ type bench struct {
 	ids  int
 	work *work.Manager
 	stop func()
+
+	journals parley.Journals // in place of the log's own
 }
 
 func newBench(t testing.TB, o logtest.Options) *bench {
@@ -40,7 +42,11 @@ func newBench(t testing.TB, o logtest.Options) *bench {
 // start begins a life of the books.
 func (b *bench) start() {
 	hub := room.NewHub(b.log, room.Config{Logger: slog.New(slog.DiscardHandler)})
-	b.work = work.New(work.Config{Log: b.log, Journals: b.log, Rooms: hub, Logger: slog.New(slog.NewTextHandler(b.t.Output(), nil))})
+	journals := b.journals
+	if journals == nil {
+		journals = b.log
+	}
+	b.work = work.New(work.Config{Log: b.log, Journals: journals, Rooms: hub, Logger: slog.New(slog.NewTextHandler(b.t.Output(), nil))})
 	ctx, cancel := context.WithCancel(context.Background())
 	var hubs, books sync.WaitGroup
 	hubCtx, endHub := context.WithCancel(context.Background())

@@ -2,7 +2,6 @@ package work
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -54,16 +53,12 @@ func (m *Manager) Take(ctx context.Context, t Taking) (*Taker, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := m.open(ctx, t.Room, t.Group, begin)
-	for errors.Is(err, errMissing) { // somebody has just looked for it in vain
-		g, err = m.open(ctx, t.Room, t.Group, begin)
-	}
+	g, err := m.lock(ctx, &t, begin)
 	if err != nil {
 		return nil, err
 	}
-	taker := &Taker{group: g, give: t.Give, prefetch: t.Prefetch, tries: t.Tries, deadline: t.Deadline, jobs: make(map[*job]int)}
-	g.mu.Lock()
 	defer g.mu.Unlock()
+	taker := &Taker{group: g, give: t.Give, prefetch: t.Prefetch, tries: t.Tries, deadline: t.Deadline, jobs: make(map[*job]int)}
 	if t.Taken != nil {
 		t.Taken()
 	}
@@ -71,6 +66,29 @@ func (m *Manager) Take(ctx context.Context, t Taking) (*Taker, error) {
 	g.offer(taker)
 	g.wake()
 	return taker, nil
+}
+
+// lock finds the group that a worker joins, and locks it. One that is being removed is waited for: another
+// begins then.
+func (m *Manager) lock(ctx context.Context, t *Taking, begin *uint64) (*group, error) {
+	for {
+		g, err := m.open(ctx, t.Room, t.Group, begin)
+		if err == errMissing { // somebody has just looked for it in vain
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		g.mu.Lock()
+		r := g.removal
+		if r == nil {
+			return g, nil
+		}
+		g.mu.Unlock()
+		if err := m.await(ctx, r.done); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // beginning works out where a group begins that is not open.

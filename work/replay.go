@@ -14,30 +14,33 @@ func (g *group) restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !found {
-		if g.begin == nil {
-			return errMissing
-		}
-		b.copied = *g.begin
-		if err := g.found(ctx, b.copied); err != nil {
-			return err
-		}
-	}
 	newest, err := g.manager.Journals.Newest(ctx, g.jobsJournal)
 	if err != nil {
 		return fmt.Errorf("read the jobs: %w", err)
 	}
-	if newest.Seq > 0 {
-		list, err := messages(g.key.room, newest.Data)
-		if err != nil {
-			return fmt.Errorf("read the jobs: record %d: %w", newest.Seq, err)
+	if !found {
+		if g.begin == nil {
+			return errMissing
 		}
-		b.tail = newest.Seq
-		if n := len(list); n > 0 {
-			b.copied = max(b.copied, list[n-1].Seq)
+		b.copied, b.read = *g.begin, newest.Seq // what is there is of a group that was removed
+		if err := g.found(ctx, b.copied, b.read); err != nil {
+			return err
+		}
+	}
+	if newest.Seq > 0 {
+		last, err := readLoaded(g.key.room, newest)
+		if err != nil {
+			return err
+		}
+		b.tail, b.total = newest.Seq, last.end()
+		if n := len(last.messages); n > 0 && b.tail > b.read {
+			b.copied = max(b.copied, last.messages[n-1].Seq)
 		}
 	}
 	b.read = min(b.read, b.tail)
+	if b.shown, err = g.countRead(ctx, &b.books); err != nil {
+		return err
+	}
 	b.grown = true
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -49,6 +52,16 @@ func (g *group) restore(ctx context.Context) error {
 		g.enter(j, now)
 	}
 	return nil
+}
+
+// countRead counts the messages in the records up to the last one that was read: what the one behind has in
+// front of it. That one itself is kept for as long as it is the last.
+func (g *group) countRead(ctx context.Context, b *books) (uint64, error) {
+	if b.read == b.tail {
+		return b.total, nil
+	}
+	next, err := g.recordBehind(ctx, b.read)
+	return next.before, err
 }
 
 // replayed is what the steps say.
@@ -90,6 +103,11 @@ func (b *replayed) apply(record []byte) error {
 			b.since, b.snapshot = 0, len(record)
 		case stepFinished:
 			b.past[d.uint()] = past{finished: true}
+		case stepDead:
+			b.past[d.uint()] = past{finished: true}
+			b.dead++
+		case stepDeadSum:
+			b.dead = d.uint()
 		case stepTried:
 			seq := d.uint()
 			b.past[seq] = past{tries: int(d.uint()), due: d.time()}
@@ -103,6 +121,7 @@ func (b *replayed) apply(record []byte) error {
 // readSnapshot begins anew with a snapshot: it has in it what was said before.
 func (b *replayed) readSnapshot(d *decoder) {
 	clear(b.past)
+	b.dead = 0 // unless it says otherwise
 	b.restored = b.restored[:0]
 	b.copied, b.read, b.seen = d.uint(), d.uint(), d.uint()
 	for n := d.uint(); n > 0 && !d.bad; n-- {
@@ -130,15 +149,10 @@ func (b *replayed) settle() {
 }
 
 // found writes the first record of a group: where it begins.
-func (g *group) found(ctx context.Context, after uint64) error {
-	begun := make(chan error, 1)
-	first := books{copied: after}
+func (g *group) found(ctx context.Context, after, read uint64) error {
+	first := books{copied: after, read: read}
 	record, _ := (&group{books: first}).appendSnapshot([]byte{version})
-	err := g.manager.Journals.Write(ctx, g.steps, record, func(_ uint64, err error) { begun <- err })
-	if err == nil {
-		err = <-begun
-	}
-	if err != nil {
+	if err := g.manager.write(ctx, g.steps, record); err != nil {
 		return fmt.Errorf("begin a group: %w", err)
 	}
 	return nil

@@ -250,7 +250,9 @@ func (g *group) bury(ctx context.Context) (again bool, err error) {
 			g.failed(err)
 		} else {
 			g.manager.counts.dead.Add(1)
-			g.finish(j, time.Now(), next.told)
+			g.dead++
+			g.leave(j, time.Now())
+			g.step(appendDead(g.pending, j.seq), next.told)
 			g.wake()
 		}
 		g.mu.Unlock()

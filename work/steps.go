@@ -30,6 +30,10 @@ func appendFinished(b []byte, seq uint64) []byte {
 	return binary.AppendUvarint(append(b, stepFinished), seq)
 }
 
+func appendDead(b []byte, seq uint64) []byte {
+	return binary.AppendUvarint(append(b, stepDead), seq)
+}
+
 func appendTried(b []byte, seq uint64, p past) []byte {
 	b = binary.AppendUvarint(append(b, stepTried), seq)
 	b = binary.AppendUvarint(b, uint64(p.tries))
@@ -131,6 +135,9 @@ func (g *group) appendSnapshot(b []byte) (record []byte, trim uint64) {
 		} else {
 			b = appendTried(b, seq, p)
 		}
+	}
+	if g.dead > 0 {
+		b = binary.AppendUvarint(append(b, stepDeadSum), g.dead)
 	}
 	if oldest == 0 {
 		return b, 0
