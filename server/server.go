@@ -100,7 +100,7 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	}
 	stopCounting := running(func(ctx context.Context) { _ = limits.Run(ctx, hub.Names) })
 	defer stopCounting()
-	sessions := &session.Server{Log: log, Hub: hub, Work: books, Desk: ask.New(), Quota: limits, Logger: logger, Auth: authority, Audit: o.Audit}
+	sessions := &session.Server{Log: log, Hub: hub, Work: books, Desk: ask.New(), Quota: limits, Logger: logger, Auth: authority, Audit: o.Audit, Hooks: hookList(sender)}
 	stopFollowing, err := follow(sessions, c.Retain.Age)
 	if err != nil {
 		return err

@@ -35,6 +35,8 @@ type Server struct {
 	Audit *audit.Log      // who came and what they did; nil = none
 	Quota *quota.Quota    // what each may take, and the limits in force; nil = no rates
 
+	Hooks func() []wire.HookEntry // the hooks that post, by name; nil = there are none
+
 	sessions register // where grants may be in force
 	refusals meter
 	revoker  atomic.Pointer[revoker]

@@ -94,7 +94,14 @@ var routes = map[string]map[string]func(*Server, http.ResponseWriter, *http.Requ
 	"/rooms/{room}/jobs/{job}/fail":  {"POST": settle(wire.Fail)},
 	"/rooms/{room}/jobs/{job}/busy":  {"POST": (*Server).busy},
 
+	"/rooms/{room}/groups":                {"GET": (*Server).groups},
+	"/rooms/{room}/groups/{group}":        {"DELETE": (*Server).remove},
+	"/rooms/{room}/readers":               {"GET": (*Server).readers},
+	"/rooms/{room}/readers/{reader}":      {"DELETE": (*Server).remove},
+	"/rooms/{room}/readers/{reader}/done": {"POST": (*Server).advance},
+
 	hookPath: {"POST": (*Server).hook},
+	"/hooks": {"GET": (*Server).hooks},
 
 	"/events":         {"GET": (*Server).events},
 	"/session":        {"GET": (*Server).whoAmI, "POST": (*Server).signIn, "DELETE": (*Server).signOut},
