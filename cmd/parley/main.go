@@ -80,7 +80,7 @@ func newRootCommand() *cobra.Command {
 	}
 	root.AddCommand(
 		newServeCommand(), newConfigCommand(), newTokenCommand(), newAPIKeyCommand(), newSendCommand(), newTailCommand(), newChatCommand(), newRoomsCommand(), newRevokeCommand(),
-		newWorkCommand(), newMapCommand(), newJobsCommand(), newAskCommand(), newAnswerCommand(),
+		newWorkCommand(), newMapCommand(), newJobsCommand(), newGroupsCommand(), newReadersCommand(), newHooksCommand(), newAskCommand(), newAnswerCommand(),
 		newBenchCommand(), newVersionCommand(),
 	)
 	return root
