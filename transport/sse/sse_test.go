@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ import (
 	"parley/transport/sock"
 	"parley/transport/sse"
 	"parley/wire"
+	"parley/work"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -55,6 +57,7 @@ type fixture struct {
 	t      *testing.T
 	log    *logtest.Memory
 	hub    *room.Hub
+	books  *work.Manager
 	events *sse.Server
 	addr   string
 }
@@ -65,12 +68,16 @@ func serve(t *testing.T, options logtest.Options, config sse.Config) *fixture {
 	f := &fixture{t: t, log: logtest.New(options)}
 	f.hub = room.NewHub(f.log, room.Config{RetainMessages: options.RetainMessages, Logger: config.Logger})
 	ctx, cancel := context.WithCancel(context.Background())
+	f.books = work.New(work.Config{Log: f.log, Journals: f.log, Rooms: f.hub, Logger: config.Logger})
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
+		var running sync.WaitGroup
+		running.Go(func() { _ = f.books.Run(ctx) })
 		_ = f.hub.Run(ctx)
+		running.Wait()
 	}()
-	sessions := &session.Server{Log: f.log, Hub: f.hub, Limits: parley.DefaultLimits(), Logger: config.Logger}
+	sessions := &session.Server{Log: f.log, Hub: f.hub, Work: f.books, Limits: parley.DefaultLimits(), Logger: config.Logger}
 	var err error
 	if f.events, err = sse.NewServer(sessions, config); err != nil {
 		t.Fatal(err)
