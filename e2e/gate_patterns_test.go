@@ -176,7 +176,7 @@ var patternWays = map[string]func(*testing.T, *server, principal, string, patter
 	"websocket": func(t *testing.T, s *server, p principal, pattern string, start patternStart) (string, func() (*frame, error)) {
 		return socketWay(t, s, p).(*frames).joinPattern(pattern, start)
 	},
-	"sse": streamPattern,
+	"sse": streamOf,
 }
 
 func (f *frames) joinPattern(pattern string, start patternStart) (code string, next func() (*frame, error)) {
@@ -200,7 +200,7 @@ func (f *frames) joinPattern(pattern string, start patternStart) (code string, n
 	}
 }
 
-func streamPattern(t *testing.T, s *server, p principal, pattern string, start patternStart) (string, func() (*frame, error)) {
+func streamOf(t *testing.T, s *server, p principal, pattern string, start patternStart) (string, func() (*frame, error)) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*patience)
 	t.Cleanup(cancel)
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.webAddress()+"/events?room="+url.QueryEscape(pattern)+start.query, http.NoBody)
