@@ -86,6 +86,9 @@ func (h *hook) aim(t *target) {
 	}
 	h.mu.Lock()
 	h.relist, h.gone, h.pause = true, false, time.Time{}
+	if t != old { // how the old one fared says nothing of it
+		h.failing, h.why = time.Time{}, ""
+	}
 	for _, l := range h.lanes { // what did not work may work now
 		if l.state == waiting {
 			l.timer.Stop()
