@@ -68,6 +68,7 @@ func TestStepsAreApplied(t *testing.T) {
 	}{
 		"a snapshot of one job":      {[]byte{1, 's', 1, 2, 3, 1, 9, 9, 0, 0, 0, 0, 0}, 1, true},
 		"which is finished":          {[]byte{1, 's', 1, 2, 3, 1, 9, 9, 0, 0, 0, 0, 0, 'f', 9}, 0, true},
+		"which is a dead letter":     {[]byte{1, 's', 1, 2, 3, 1, 9, 9, 0, 0, 0, 0, 0, 'n', 4, 'd', 9}, 0, true},
 		"a snapshot begins anew":     {[]byte{1, 'f', 9, 's', 1, 2, 3, 1, 9, 9, 0, 0, 0, 0, 0}, 1, true},
 		"another version":            {[]byte{2, 'f', 9}, 0, false},
 		"an unknown step":            {[]byte{1, 'x'}, 0, false},
@@ -78,5 +79,20 @@ func TestStepsAreApplied(t *testing.T) {
 				t.Errorf("%d open, %v", open, err)
 			}
 		})
+	}
+}
+
+// Records of the first version, which do not count, are read too.
+func TestJobsOfTheFirstVersion(t *testing.T) {
+	t.Parallel()
+	want := []*parley.Message{{Room: "r", Seq: 3, Prev: 2, At: time.UnixMilli(5).UTC(), ID: "i", From: "ada", Body: []byte("x")}}
+	now := work.Messages(want)
+	first := append([]byte{1}, now[2:]...) // without the count
+	got, err := work.ReadMessages("r", first)
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	if _, err := work.ReadMessages("r", append([]byte{9}, now[2:]...)); err == nil {
+		t.Error("a version that nobody knows is read")
 	}
 }
