@@ -47,6 +47,10 @@ func WithPriority(p int) PublishOption { return func(op *wire.Op) { op.Priority 
 // It is durable when that is acknowledged, and has no seq yet: the receipt's is 0.
 func WithDue(at time.Time) PublishOption { return func(op *wire.Op) { op.Due = at } }
 
+// WithDelay has the server keep the message so long, at most 366 days, from when it takes it; likewise. Only
+// one of the two can be given.
+func WithDelay(d time.Duration) PublishOption { return func(op *wire.Op) { op.Wait = d } }
+
 // WithTTL has workers not be given the job once it is older than d.
 func WithTTL(d time.Duration) PublishOption { return func(op *wire.Op) { op.TTL = d } }
 

@@ -1,16 +1,12 @@
 package e2e_test
 
 import (
-	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
-	"io"
 	"maps"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -19,8 +15,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/coder/websocket"
 )
 
 // Every operation of every transport, asked for by principals of many kinds, in rooms with odd names:
@@ -187,7 +181,8 @@ var oddRooms = map[string]string{
 // gateOp is an operation with the rights it takes.
 type gateOp struct {
 	name   string
-	frame  string   // on JSON transports, without op and room
+	frame  string   // on JSON transports, without op and room; "-" = not there
+	method string   // over HTTP; "" = GET
 	path   string   // over HTTP, behind the room; "" = not there
 	rights []string // in the room
 	many   bool     // it can be asked for in a pattern of rooms
@@ -196,25 +191,39 @@ type gateOp struct {
 	undo   string   // what takes it back, without room
 }
 
+var (
+	ofJobs    = []string{"not_found", "conflict"}
+	noAnswers = []string{"no_responders", "timeout"}
+)
+
 var gateOps = []gateOp{
 	{name: "join", path: "/events", rights: []string{"join"}, many: true, undo: `{"op":"leave"`},
 	{name: "join", frame: `,"after":0`, path: "/events?after=0", rights: []string{"join", "history"}, many: true, undo: `{"op":"leave"`},
 	{name: "join", frame: `,"last":5`, path: "/events?last=5", rights: []string{"join", "history"}, undo: `{"op":"leave"`},
 	{name: "join", frame: `,"since":"1h"`, path: "/events?since=1h", rights: []string{"join", "history"}, many: true, undo: `{"op":"leave"`},
 	{name: "join", frame: `,"presence":true`, path: "/events?presence=true", rights: []string{"join", "members"}, undo: `{"op":"leave"`},
-	{name: "join", frame: `,"reader":"r"`, rights: []string{"join", "history"}, undo: `{"op":"leave"`},
-	{name: "send", path: "/", rights: []string{"send"}},
+	{name: "join", frame: `,"reader":"r"`, path: "/events?reader=r", rights: []string{"join", "history"}, undo: `{"op":"leave"`},
+	{name: "send", method: "POST", path: "?priority=1", rights: []string{"send"}},
 	{name: "history", path: "?limit=5", rights: []string{"history"}},
 	{name: "history", frame: `,"after":0`, path: "?after=0", rights: []string{"history"}},
 	{name: "members", path: "/members", rights: []string{"members"}},
 	{name: "signal", frame: `,"body":1`, rights: []string{"signal"}, passed: []string{"not_found"}},
 	{name: "take", frame: `,"group":"g"`, rights: []string{"work"}, undo: `{"op":"stop","group":"g"`},
-	{name: "done", frame: `,"job":"g.1.1"`, rights: []string{"work"}, passed: []string{"not_found", "conflict"}},
-	{name: "retry", frame: `,"job":"g.1.1"`, rights: []string{"work"}, passed: []string{"not_found", "conflict"}},
-	{name: "fail", frame: `,"job":"g.1.1"`, rights: []string{"work"}, passed: []string{"not_found", "conflict"}},
-	{name: "busy", frame: `,"job":"g.1.1"`, rights: []string{"work"}, passed: []string{"not_found", "conflict"}},
-	{name: "ask", frame: `,"body":"?","timeout":"10ms"`, rights: []string{"ask"}, passed: []string{"no_responders", "timeout"}},
+	{name: "take", frame: "-", method: "POST", path: "/take?group=g&wait=0s&deadline=100ms", rights: []string{"work"}},
+	{name: "done", frame: `,"job":"g.1.1"`, method: "POST", path: "/jobs/g.1.1/done", rights: []string{"work"}, passed: ofJobs},
+	{name: "done", frame: `,"reader":"r","seq":1`, method: "POST", path: "/readers/r/done?seq=1", rights: []string{"join", "history"}},
+	{name: "retry", frame: `,"job":"g.1.1"`, method: "POST", path: "/jobs/g.1.1/retry", rights: []string{"work"}, passed: ofJobs},
+	{name: "fail", frame: `,"job":"g.1.1"`, method: "POST", path: "/jobs/g.1.1/fail", rights: []string{"work"}, passed: ofJobs},
+	{name: "busy", frame: `,"job":"g.1.1"`, method: "POST", path: "/jobs/g.1.1/busy", rights: []string{"work"}, passed: ofJobs},
+	{name: "release", frame: `,"job":"g.1.1"`, method: "POST", path: "/jobs/g.1.1/release", rights: []string{"work"}, passed: ofJobs},
+	{name: "retry", frame: `,"letter":1`, method: "POST", path: "/letters/1/retry", rights: []string{"work"}, passed: ofJobs},
+	{name: "ask", frame: `,"body":"?","timeout":"10ms"`, method: "POST", path: "/ask?timeout=10ms", rights: []string{"ask"}, passed: noAnswers},
+	{name: "serve", rights: []string{"work"}, undo: `{"op":"stop"`},
 	{name: "answer", frame: `,"question":"4f.1","body":"!"`, rights: []string{"work"}, passed: []string{"not_found"}},
+	{name: "groups", path: "/groups", rights: []string{"work"}},
+	{name: "readers", path: "/readers", rights: []string{"history"}},
+	{name: "remove", frame: `,"group":"g"`, method: "DELETE", path: "/groups/g", rights: []string{"moderate"}, passed: ofJobs},
+	{name: "remove", frame: `,"reader":"r"`, method: "DELETE", path: "/readers/r", rights: []string{"moderate"}, passed: ofJobs},
 }
 
 // way is a transport, as one principal uses it.
@@ -305,265 +314,6 @@ func verdict(p principal, room string, may bool, code string) string {
 	return ""
 }
 
-// frames is a way that speaks the JSON protocol.
-type frames struct {
-	t    *testing.T
-	code string // why the session did not come about
-	say  func(text string) error
-	read func() (string, error)
-	refs int
-}
-
-// open says hello.
-func (f *frames) open(token string) way {
-	hello := `{"op":"hello"}`
-	if token != "" {
-		hello = fmt.Sprintf(`{"op":"hello","token":%q}`, token)
-	}
-	if got := f.ask(hello); got.Op != "welcome" {
-		f.code = got.Code
-	}
-	return f
-}
-
-func (f *frames) ask(op string) *frame {
-	f.t.Helper()
-	f.refs++
-	ref := fmt.Sprintf(`"g%d"`, f.refs)
-	if err := f.say(strings.TrimSuffix(op, "}") + `,"ref":` + ref + "}"); err != nil {
-		f.t.Fatal(err)
-	}
-	for {
-		text, err := f.read()
-		if err != nil {
-			f.t.Fatalf("waiting for the answer to %.100s: %v", op, err)
-		}
-		var got frame
-		if json.Unmarshal([]byte(text), &got) == nil && string(got.Ref) == ref {
-			return &got
-		}
-	}
-}
-
-func (f *frames) try(op gateOp, room, body string) (string, bool) {
-	if f.code != "" {
-		return f.code, true
-	}
-	name, err := json.Marshal(room)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	if op.name == "take" && len(room) > 100 && len(room) <= 128 {
-		return "", false // a group has no place in so long a name
-	}
-	rest := op.frame
-	if op.name == "send" {
-		rest = fmt.Sprintf(`,"body":%q`, body)
-	}
-	got := f.ask(fmt.Sprintf(`{"op":%q,"room":%s%s}`, op.name, name, rest))
-	if slices.Contains(op.passed, got.Code) {
-		return "", true
-	}
-	if op.undo != "" && got.Code == "" {
-		if undone := f.ask(fmt.Sprintf(`%s,"room":%s}`, op.undo, name)); undone.Code != "" {
-			f.t.Fatalf("taking %s in %s back: %s", op.name, name, undone.Code)
-		}
-	}
-	return got.Code, true
-}
-
-func jsonWay(t *testing.T, s *server, p principal) way {
-	c, err := reach(s.address())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.hangUp)
-	f := &frames{t: t, read: c.readLine, say: func(text string) error { return c.say(text + "\n") }}
-	return f.open(p.token)
-}
-
-var httpLine = regexp.MustCompile(`(?m)^http (\S+:\d+)$`)
-
-// webAddress is where HTTP is served.
-func (s *server) webAddress() string {
-	s.t.Helper()
-	found, err := s.process.stderr.wait(httpLine, s.process.done, patience)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return found[1]
-}
-
-func socketWay(t *testing.T, s *server, p principal) way {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*patience)
-	t.Cleanup(cancel)
-	c, _, err := websocket.Dial(ctx, "ws://"+s.webAddress()+"/ws", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.SetReadLimit(1 << 20)
-	t.Cleanup(func() { _ = c.CloseNow() })
-	f := &frames{t: t}
-	f.say = func(text string) error { return c.Write(ctx, websocket.MessageText, []byte(text)) }
-	f.read = func() (string, error) {
-		_, data, err := c.Read(ctx)
-		return string(data), err
-	}
-	return f.open(p.token)
-}
-
-// lines is a way that speaks plain lines.
-type lines struct {
-	*plainClient
-	code string // why the session did not come about
-}
-
-func plainWay(t *testing.T, s *server, p principal) way {
-	l := &lines{plainClient: dial(t, s)}
-	if p.token != "" {
-		l.code = l.answer("/auth " + p.token)
-	}
-	return l
-}
-
-// The help's first and last lines: what stands between a command and them is its answer.
-const (
-	helpBegins = "* a line you type "
-	helpEnds   = "* /quit "
-)
-
-var refusal = regexp.MustCompile(`^\* (bad_request|unauthorized|denied|not_found|too_large|rate_limited|conflict)\b`)
-
-// answer writes a line, and gives the code of the refusal that answers it.
-func (l *lines) answer(line string) (code string) {
-	l.t.Helper()
-	if err := l.say(line + "\n/help\n"); err != nil {
-		l.t.Fatal(err)
-	}
-	for asked := true; ; {
-		got, err := l.readLine()
-		if err != nil && code == "unauthorized" {
-			return code // and hung up
-		}
-		if err != nil {
-			l.t.Fatalf("waiting for the answer to %.100q: %v", line, err)
-		}
-		if strings.HasPrefix(got, helpBegins) {
-			asked = false
-		}
-		if found := refusal.FindStringSubmatch(got); found != nil && asked {
-			code = found[1]
-		}
-		if strings.HasPrefix(got, helpEnds) {
-			return code
-		}
-	}
-}
-
-func (l *lines) try(op gateOp, room, body string) (string, bool) {
-	if strings.ContainsAny(room, "\n\x00") || strings.TrimSpace(room) != room {
-		return "", false // no line can say it
-	}
-	if op.path == "" || op.frame != "" && op.name != "history" {
-		return "", false
-	}
-	if l.code != "" {
-		return l.code, true
-	}
-	code := l.answer("/join " + room)
-	if code == "conflict" { // it is there already
-		code = ""
-	}
-	switch {
-	case op.name == "join":
-		return code, true
-	case code != "":
-		return "", false // from outside, a plain client cannot ask
-	case op.name == "send":
-		return l.answer(body), true
-	case op.name == "history" && op.frame != "":
-		return l.answer("/since 0"), true
-	case op.name == "history":
-		return l.answer("/history"), true
-	default:
-		return l.answer("/who"), true
-	}
-}
-
-// web is a way that makes requests.
-type web struct {
-	t     *testing.T
-	base  string
-	token string
-}
-
-func webWay(t *testing.T, s *server, p principal) way {
-	return &web{t: t, base: "http://" + s.webAddress(), token: p.token}
-}
-
-// do makes a request, and gives the code of the refusal. Of what is streamed it reads the head alone.
-func (w *web) do(method, path, body string) (code string, answer []byte) {
-	w.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, method, w.base+path, strings.NewReader(body))
-	if err != nil {
-		return "bad_request", nil // it cannot be said
-	}
-	if w.token != "" {
-		r.Header.Set("Authorization", "Bearer "+w.token)
-	}
-	resp, err := http.DefaultTransport.RoundTrip(r)
-	if err != nil {
-		w.t.Fatalf("%s %s: %v", method, path, err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode < 300 {
-		if resp.Header.Get("Content-Type") != "text/event-stream" {
-			answer, err = io.ReadAll(resp.Body)
-		}
-	} else {
-		var problem struct{ Code string }
-		err = json.NewDecoder(io.LimitReader(resp.Body, 1<<16)).Decode(&problem)
-		if code = problem.Code; code == "" && err == nil {
-			code = resp.Status
-		}
-	}
-	if err != nil {
-		w.t.Fatalf("%s %s: %s, %v", method, path, resp.Status, err)
-	}
-	return code, answer
-}
-
-func (w *web) try(op gateOp, room, body string) (string, bool) {
-	if op.path == "" || room == "" || strings.Trim(room, ".") == "" {
-		return "", false // there is no such path
-	}
-	path := "/rooms/" + url.PathEscape(room)
-	if op.name == "send" {
-		code, _ := w.do(http.MethodPost, path, body)
-		return code, true
-	}
-	code, _ := w.do(http.MethodGet, path+op.path, "")
-	return code, true
-}
-
-// bodies lists what a room holds, each once.
-func (w *web) bodies(room string) []string {
-	w.t.Helper()
-	code, answer := w.do(http.MethodGet, "/rooms/"+url.PathEscape(room)+"?after=0&limit=1000", "")
-	var page struct{ Messages []entry }
-	if err := json.Unmarshal(answer, &page); code != "" || err != nil {
-		w.t.Fatalf("the page of %.40s: %s, %v", room, code, err)
-	}
-	var list []string
-	for _, m := range page.Messages {
-		list = append(list, m.text())
-	}
-	slices.Sort(list)
-	return slices.Compact(list)
-}
-
 // A list of rooms shows those that one may join or read, and no other.
 func TestListsShowWhatIsGranted(t *testing.T) {
 	t.Parallel()
@@ -599,4 +349,44 @@ func TestListsShowWhatIsGranted(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What concerns the whole server takes the right admin for every room, wherever one comes by.
+func TestTheServerIsForAdmins(t *testing.T) {
+	t.Parallel()
+	s := guarded(t, gateConfig, lean)
+	s.start()
+	for name, open := range map[string]func(*testing.T, *server, principal) way{"tcp": jsonWay, "websocket": socketWay} {
+		for _, p := range gatePrincipals(t) {
+			f := open(t, s, p).(*frames)
+			for op, may := range map[string]bool{
+				`{"op":"hooks"}`:                               p.administers(),
+				`{"op":"revoke","user":"nobody"}`:              p.administers(),
+				`{"op":"revoke","user":"nobody","lift":true}`:  p.administers(),
+				`{"op":"ping"}`:                                true,
+				`{"op":"stop","room":"lobby","group":"never"}`: true,
+				`{"op":"leave","room":"lobby"}`:                true,
+			} {
+				code := f.code
+				if code == "" {
+					code = f.ask(op).Code
+				}
+				done := code == "" || code == "not_found"
+				if want := may && !p.barred; done != want || !done && code != "denied" && code != "unauthorized" {
+					t.Errorf("%s of %s by %s: %q", op, p.name, name, code)
+				}
+			}
+		}
+	}
+	for _, p := range gatePrincipals(t) {
+		code, _ := webWay(t, s, p).(*web).do(http.MethodGet, "/hooks", "")
+		if done := code == ""; done != (p.administers() && !p.barred) || !done && code != "denied" && code != "unauthorized" {
+			t.Errorf("hooks of %s by http: %q", p.name, code)
+		}
+	}
+}
+
+// administers says whether somebody has admin for every room.
+func (p *principal) administers() bool {
+	return slices.ContainsFunc(p.grants, func(g grant) bool { return g.Rooms == "**" && slices.Contains(g.May, "admin") })
 }

@@ -37,6 +37,10 @@ type hook struct {
 	relist  bool      // the rooms are listed at once
 	pause   time.Time // the receiver wants nothing before
 	gone    bool      // the receiver wants nothing any more: until the configuration is read again
+
+	success time.Time // the last; zero: none yet
+	failing time.Time // since when nothing was taken; zero: the last was
+	why     string
 }
 
 // lane is a room on its way to a hook.
@@ -82,6 +86,9 @@ func (h *hook) aim(t *target) {
 	}
 	h.mu.Lock()
 	h.relist, h.gone, h.pause = true, false, time.Time{}
+	if t != old { // how the old one fared says nothing of it
+		h.failing, h.why = time.Time{}, ""
+	}
 	for _, l := range h.lanes { // what did not work may work now
 		if l.state == waiting {
 			l.timer.Stop()

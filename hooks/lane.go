@@ -194,11 +194,13 @@ func (h *hook) try(ctx context.Context, t *target, l *lane, m *parley.Message, i
 	switch v.fate {
 	case taken:
 		h.counts.sent.Add(1)
+		h.fared(time.Now(), "")
 		l.tries = 0
 		return 0
 	case cut: // the server is going away
 		return readAgain
 	case gone:
+		h.fared(time.Now(), v.why)
 		h.retire()
 		return readAgain
 	}
@@ -206,6 +208,7 @@ func (h *hook) try(ctx context.Context, t *target, l *lane, m *parley.Message, i
 		h.rest(time.Now().Add(v.after))
 	}
 	h.counts.failed.Add(1)
+	h.fared(time.Now(), v.why)
 	if l.tries++; v.fate == refused || l.tries >= t.Tries {
 		l.doomed = v.why
 		return 0

@@ -1,26 +1,33 @@
 package hooks
 
 import (
+	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 )
 
-// Stats are counts of one hook since the start, but for the last three, which are of the moment.
+// Stats are counts of one hook since the start, but for the last ones, which are of the moment.
 type Stats struct {
 	Hook    string
-	Sent    uint64 // requests that were taken
-	Failed  uint64 // tries that were not
-	Retried uint64 // tries beyond the first
-	Dead    uint64 // dead letters
-	Missed  uint64 // times that a room did not keep its messages until they were posted
-	Dropped uint64 // news of presence that were not told
-	Forgot  uint64 // places that could not be written down
+	To      string   // scheme and host of its URL: the rest may hold a secret
+	Rooms   []string // patterns
+	Sent    uint64   // requests that were taken
+	Failed  uint64   // tries that were not
+	Retried uint64   // tries beyond the first
+	Dead    uint64   // dead letters
+	Missed  uint64   // times that a room did not keep its messages until they were posted
+	Dropped uint64   // news of presence that were not told
+	Forgot  uint64   // places that could not be written down
 
 	Behind int           // rooms with messages that are still to be posted
 	Lag    time.Duration // age of the oldest of these
 	Gone   bool          // its receiver wants nothing any more
+
+	LastSuccess  time.Time // when it last took a request; zero: not since the start
+	FailingSince time.Time // when it first did not, since then; zero: it did
+	Why          string    // it did not the last time; for people, and nothing that is secret
 }
 
 type counters struct {
@@ -51,9 +58,16 @@ func (h *hook) stats(now time.Time) Stats {
 		Hook: h.name, Sent: c.sent.Load(), Failed: c.failed.Load(), Retried: c.retried.Load(), Dead: c.dead.Load(),
 		Missed: c.missed.Load(), Dropped: c.dropped.Load(), Forgot: c.forgot.Load(),
 	}
+	if t := h.target.Load(); t != nil {
+		s.To = t.origin()
+		for _, p := range t.Rooms {
+			s.Rooms = append(s.Rooms, p.String())
+		}
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s.Gone = h.gone
+	s.LastSuccess, s.FailingSince, s.Why = h.success, h.failing, h.why
 	for _, l := range h.lanes {
 		if l.state == idle {
 			continue
@@ -64,4 +78,25 @@ func (h *hook) stats(now time.Time) Stats {
 		}
 	}
 	return s
+}
+
+// fared notes how a try went; why is "" where it was taken.
+func (h *hook) fared(now time.Time, why string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch h.why = why; {
+	case why == "":
+		h.success, h.failing = now, time.Time{}
+	case h.failing.IsZero():
+		h.failing = now
+	}
+}
+
+// origin is the part of the URL that is nobody's secret.
+func (t *target) origin() string {
+	u, err := url.Parse(t.URL)
+	if err != nil {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
 }

@@ -210,28 +210,55 @@ func (a *Account) Send(room string, moderator bool) error {
 	}
 	s, t := a.limits()
 	if t.sends.perSecond > 0 || t.userSends.perSecond > 0 || len(s.slow) > 0 {
-		if err := a.pacedSend(s, t, room, moderator); err != nil {
+		now := time.Now()
+		if err := a.paced(t, now, "send more than %d messages a second"); err != nil {
 			return err
+		}
+		if len(s.slow) > 0 && !moderator {
+			if err := a.slowly(s, room, now); err != nil {
+				return err
+			}
 		}
 	}
 	return a.enter(s, room)
 }
 
-// pacedSend asks for a send where there are rates.
-func (a *Account) pacedSend(s *settings, t *terms, room string, moderator bool) error {
-	now := time.Now()
+// Write asks for something to be written or passed on that costs what a message costs: what becomes of a
+// job, where a reader is, a question, an answer.
+func (a *Account) Write() error {
+	if a == nil {
+		return nil
+	}
+	_, t := a.limits()
+	if t.sends.perSecond == 0 && t.userSends.perSecond == 0 {
+		return nil
+	}
+	return a.paced(t, time.Now(), "send, ask and finish more than %d times a second")
+}
+
+// Take asks to take jobs of a room's: it costs what a message costs, and makes a room.
+func (a *Account) Take(room string) error {
+	if a == nil {
+		return nil
+	}
+	if err := a.Write(); err != nil {
+		return err
+	}
+	s, _ := a.limits()
+	return a.enter(s, room)
+}
+
+// paced asks for one more at the rates of sends. what says what there was too much of.
+func (a *Account) paced(t *terms, now time.Time, what string) error {
 	if t.sends.perSecond > 0 {
 		if wait := a.mine().sends.take(t.sends, now); wait > 0 {
-			return a.quota.refuse(Sends, wait, parley.RateLimited, "you send more than %d messages a second", t.sends.perSecond)
+			return a.quota.refuse(Sends, wait, parley.RateLimited, "you "+what, t.sends.perSecond)
 		}
 	}
 	if wait := a.user.sends.take(t.userSends, now); wait > 0 {
-		return a.quota.refuse(UserSends, wait, parley.RateLimited, "you send more than %d messages a second, over all your sessions", t.userSends.perSecond)
+		return a.quota.refuse(UserSends, wait, parley.RateLimited, "you "+what+", over all your sessions", t.userSends.perSecond)
 	}
-	if len(s.slow) == 0 || moderator {
-		return nil
-	}
-	return a.slowly(s, room, now)
+	return nil
 }
 
 // slowly asks for a message to be sent to a room that may be in slow mode.
@@ -277,16 +304,30 @@ func (a *Account) Join(room string) error {
 	if a == nil {
 		return nil
 	}
-	s, t := a.limits()
-	if t.joins.perSecond > 0 {
-		if wait := takeBoth(&a.mine().joins, &a.user.joins, t.joins, 1); wait > 0 {
-			return a.quota.refuse(Joins, wait, parley.RateLimited, "you join more than %d rooms a second", t.joins.perSecond)
-		}
+	if err := a.joinPaced("join"); err != nil || parley.IsPattern(room) { // which makes no room
+		return err
 	}
-	if parley.IsPattern(room) {
-		return nil // it makes no room
-	}
+	s, _ := a.limits()
 	return a.enter(s, room)
+}
+
+// Serve asks to serve a room, at the rate of joins. It makes no room.
+func (a *Account) Serve() error {
+	if a == nil {
+		return nil
+	}
+	return a.joinPaced("serve")
+}
+
+func (a *Account) joinPaced(verb string) error {
+	_, t := a.limits()
+	if t.joins.perSecond == 0 {
+		return nil
+	}
+	if wait := takeBoth(&a.mine().joins, &a.user.joins, t.joins, 1); wait > 0 {
+		return a.quota.refuse(Joins, wait, parley.RateLimited, "you %s more than %d rooms a second", verb, t.joins.perSecond)
+	}
+	return nil
 }
 
 // Read asks for a page of up to so many messages, or for a list that is as much work.

@@ -107,7 +107,10 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	}
 	stopCounting := running(func(ctx context.Context) { _ = limits.Run(ctx, hub.Names) })
 	defer stopCounting()
-	sessions := &session.Server{Log: books.Gate(), Hub: hub, Work: books, Desk: desk(log, logger), Quota: limits, Logger: logger, Auth: authority, Audit: o.Audit}
+	sessions := &session.Server{
+		Log: books.Gate(), Hub: hub, Work: books, Desk: desk(log, logger), Quota: limits, Logger: logger,
+		Auth: authority, Audit: o.Audit, Hooks: hookList(sender),
+	}
 	stopAsking := running(func(ctx context.Context) {
 		if err := sessions.Desk.Run(ctx); err != nil {
 			logger.Error("questions stay at this node", "error", err)

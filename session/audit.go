@@ -95,6 +95,18 @@ func (m *meter) take(now time.Time) (skipped int, ok bool) {
 	return skipped, true
 }
 
+// removed notes that somebody has removed a group or a reader.
+func (s *Server) removed(c audit.Client, op *wire.Op) {
+	if s.Audit == nil {
+		return
+	}
+	what := slog.String("group", op.Group)
+	if op.Group == "" {
+		what = slog.String("reader", op.Reader)
+	}
+	s.Audit.Acted(c, string(op.Kind), op.Room, what)
+}
+
 // acted notes that somebody has revoked somebody.
 func (s *Session) acted(op *wire.Op) {
 	if s.server.Audit == nil {

@@ -133,7 +133,7 @@ func TestADismissedStreamIsShownNothing(t *testing.T) {
 	p.Be(caller)
 	p.leaves()
 	op := wire.Op{Kind: wire.Join, Room: "lobby", Start: wire.Start{Last: 10}}
-	if err := p.Listen(t.Context(), &op, func(dst []byte, _ uint64) []byte { return dst }); err == nil || p.In("lobby") {
+	if err := p.Listen(t.Context(), &op, 0, func(dst []byte, _ uint64) []byte { return dst }); err == nil || p.In("lobby") {
 		t.Errorf("a dismissed stream is in a room: %v", err)
 	}
 }

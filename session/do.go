@@ -33,7 +33,13 @@ var handlers = map[wire.Kind]func(*Session, context.Context, *wire.Op) error{
 	wire.Ask:       (*Session).ask,
 	wire.Serve:     (*Session).serve,
 	wire.Answer:    (*Session).answer,
-	wire.Quit:      func(*Session, context.Context, *wire.Op) error { return ErrEnd },
+
+	wire.ListGroups:  (*Session).groups,
+	wire.ListReaders: (*Session).readers,
+	wire.ListHooks:   (*Session).listHooks,
+	wire.Remove:      (*Session).remove,
+
+	wire.Quit: func(*Session, context.Context, *wire.Op) error { return ErrEnd },
 }
 
 // Do carries out one operation and sees that it is answered. It waits while the session has too

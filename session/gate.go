@@ -38,6 +38,11 @@ var rights = map[wire.Kind]func(op *wire.Op) auth.Right{
 	wire.Ask:       takes(auth.Ask),
 	wire.Serve:     takes(auth.Work),
 	wire.Answer:    takes(auth.Work),
+
+	wire.ListGroups:  takes(auth.Work),
+	wire.ListReaders: takes(auth.History),
+	wire.ListHooks:   takes(auth.Admin),
+	wire.Remove:      takes(auth.Moderate),
 }
 
 func none(*wire.Op) auth.Right { return 0 }

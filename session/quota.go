@@ -29,24 +29,6 @@ func (s *Server) Connect(from net.Addr) (*quota.Account, error) {
 // the session does anything.
 func (s *Session) Charge(a *quota.Account) { s.account = a }
 
-// charge asks an account for an operation of somebody's.
-func (s *Server) charge(a *quota.Account, who *auth.Principal, op *wire.Op) error {
-	switch op.Kind {
-	case wire.Send:
-		return a.Send(op.Room, s.Quota.Slow() && !who.Anonymous && who.Grants.Allows(auth.Moderate, op.Room))
-	case wire.Join:
-		return a.Join(op.Room)
-	case wire.History:
-		op.Limit = a.Page(op.Limit)
-		return a.Read(op.Limit)
-	case wire.ListRooms:
-		return a.Read(parley.MaxPage) // every room is looked at
-	case wire.Members:
-		return a.Read(0)
-	}
-	return nil
-}
-
 // Admit is Permit for what a caller does now: it is charged for it.
 func (s *Server) Admit(ctx context.Context, c Caller, op *wire.Op) error {
 	if err := s.Permit(c, op); err != nil {

@@ -124,8 +124,9 @@ func (s *Server) rooms(ctx context.Context, who *auth.Principal, op *wire.Op) (l
 
 // Listen makes the session a member of a room for a client that sends nothing more: a join whose
 // answer is the transport's. joined, as room.Joining has it, appends that. Where the join asks for
-// presence, who is there follows it as a presence frame.
-func (s *Session) Listen(ctx context.Context, op *wire.Op, joined func(dst []byte, seq uint64) []byte) error {
+// presence, who is there follows it as a presence frame. A client that goes on as a reader, and has the
+// messages up to one already, does not get these again; when joined is called, op.Start is where it begins.
+func (s *Session) Listen(ctx context.Context, op *wire.Op, has uint64, joined func(dst []byte, seq uint64) []byte) error {
 	if err := s.gate(op); err != nil {
 		return err
 	}
@@ -138,7 +139,7 @@ func (s *Session) Listen(ctx context.Context, op *wire.Op, joined func(dst []byt
 			return enc.Presence(joined(dst, seq), op.Room, wire.Presence{Members: users, Count: count})
 		}
 	}
-	return s.enter(ctx, j)
+	return s.enterAs(ctx, op, j, has)
 }
 
 // TooManyRooms is the answer to who wants to be in more rooms than a session may be in.

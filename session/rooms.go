@@ -30,18 +30,19 @@ func (s *Session) join(ctx context.Context, op *wire.Op) error {
 			return enc.JoinedMany(dst, op.Ref, op.Room, at)
 		})
 	}
-	return s.enterAs(ctx, op, j)
+	return s.enterAs(ctx, op, j, 0)
 }
 
-// enterAs is enter for one that may join as a durable reader.
-func (s *Session) enterAs(ctx context.Context, op *wire.Op, j room.Joining) error {
+// enterAs is enter for one that may join as a durable reader; has is up to where the client has the room's
+// messages already.
+func (s *Session) enterAs(ctx context.Context, op *wire.Op, j room.Joining, has uint64) error {
 	if op.Reader == "" {
 		return s.enter(ctx, j)
 	}
 	if s.member(j.Room) != nil {
 		return s.enter(ctx, j) // which says so
 	}
-	r, err := s.resume(ctx, op)
+	r, err := s.resume(ctx, op, has)
 	if err != nil {
 		return err
 	}

@@ -43,6 +43,8 @@ type Server struct {
 	// be told to by a client.
 	Drain func()
 
+	Hooks func() []wire.HookEntry // the hooks that post, by name; nil = there are none
+
 	sessions register // where grants may be in force
 	refusals meter
 	revoker  atomic.Pointer[revoker]

@@ -202,7 +202,12 @@ func (s *Session) done(ctx context.Context, op *wire.Op, told receive) error {
 	case op.Reader == "":
 		return parley.Errorf(parley.NotFound, "you have not joined %s as a reader", op.Room)
 	}
-	r, _, _, err := s.server.Work.Reader(ctx, op.Room, op.Reader)
+	return s.server.move(ctx, op, told)
+}
+
+// move moves a reader that nobody need have joined as.
+func (s *Server) move(ctx context.Context, op *wire.Op, told receive) error {
+	r, _, _, err := s.Work.Reader(ctx, op.Room, op.Reader)
 	if err != nil {
 		return err
 	}
@@ -210,9 +215,15 @@ func (s *Session) done(ctx context.Context, op *wire.Op, told receive) error {
 	return r.Done(ctx, *op.Seq, told.of())
 }
 
-// resume finds where a reader is and has the join begin there. One that has never been anywhere
-// begins where the join says, and is there from now on.
-func (s *Session) resume(ctx context.Context, op *wire.Op) (*work.Reader, error) {
+// advance is move for who waits.
+func (s *Server) advance(ctx context.Context, op *wire.Op) (position uint64, err error) {
+	r, err := await(ctx, func(told receive) error { return s.move(ctx, op, told) })
+	return r.Seq, err
+}
+
+// resume finds where a reader is and has the join begin there, or behind what the client has already if
+// that is more. One that has never been anywhere begins where the join says, and is there from now on.
+func (s *Session) resume(ctx context.Context, op *wire.Op, has uint64) (*work.Reader, error) {
 	r, at, there, err := s.server.Work.Reader(ctx, op.Room, op.Reader)
 	if err != nil {
 		return nil, err
@@ -226,6 +237,7 @@ func (s *Session) resume(ctx context.Context, op *wire.Op) (*work.Reader, error)
 		r.Close()
 		return nil, err
 	}
+	at = max(at, has)
 	op.Start = wire.Start{After: &at}
 	return r, nil
 }

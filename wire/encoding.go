@@ -48,6 +48,12 @@ type Encoding interface {
 	OneAnswer(dst, ref []byte, room string, a *parley.Answer) []byte
 	Answered(dst, ref []byte, room string, count int) []byte
 
+	// What the books say, and what was taken out of them.
+	Groups(dst, ref []byte, room string, groups []GroupEntry) []byte
+	Readers(dst, ref []byte, room string, readers []ReaderEntry, more bool) []byte
+	Removed(dst, ref []byte, room, group, reader string) []byte
+	Hooks(dst, ref []byte, hooks []HookEntry) []byte
+
 	Revoked(dst, ref []byte) []byte
 	Draining(dst, ref []byte) []byte
 	Error(dst, ref []byte, e *parley.Error) []byte

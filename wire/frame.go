@@ -23,9 +23,12 @@ type Frame struct {
 
 	Duplicate bool    `json:"duplicate"` // ack
 	Messages  []Entry `json:"messages"`  // page
-	More      bool    `json:"more"`      // page, rooms
+	More      bool    `json:"more"`      // page, rooms, readers
 
-	Rooms []RoomEntry `json:"rooms"` // rooms
+	Rooms   []RoomEntry   `json:"rooms"`   // rooms
+	Groups  []GroupEntry  `json:"groups"`  // groups
+	Readers []ReaderEntry `json:"readers"` // readers
+	Hooks   []HookEntry   `json:"hooks"`   // hooks
 
 	Members []MemberEntry `json:"members"` // members, joined, presence; may be fewer than Count
 	Joined  []MemberEntry `json:"joined"`  // presence
@@ -43,7 +46,8 @@ type Frame struct {
 	} `json:"limits"` // welcome
 	Servers []string `json:"servers"` // welcome and error, in a cluster
 
-	Group      string `json:"group"`       // taking, stopped, job
+	Group      string `json:"group"`       // taking, stopped, job, removed
+	Reader     string `json:"reader"`      // removed
 	Job        string `json:"job"`         // job, busy
 	Tries      int    `json:"tries"`       // job
 	DeadlineMS int64  `json:"deadline_ms"` // job, busy
@@ -177,6 +181,7 @@ func AppendOp(dst []byte, op Op) []byte {
 		dst = strconv.AppendInt(dst, int64(op.Limit), 10)
 	}
 	field("after_room", op.AfterRoom)
+	field("after_reader", op.AfterReader)
 	dst = appendWork(dst, &op)
 	field("user", op.User)
 	field("key", op.Key)
@@ -195,6 +200,9 @@ func AppendOp(dst []byte, op Op) []byte {
 		}
 		if !op.Due.IsZero() {
 			field("due", op.Due.Format(time.RFC3339Nano))
+		}
+		if op.Wait > 0 {
+			field("delay", op.Wait.String())
 		}
 		if op.Type != parley.Text {
 			field("type", op.Type.String())

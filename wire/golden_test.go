@@ -41,6 +41,7 @@ type opFields struct {
 	Presence  bool      `json:"presence"`
 	Limit     int       `json:"limit"`
 	AfterRoom string    `json:"after_room"`
+	AfterRdr  string    `json:"after_reader"`
 	Reader    string    `json:"reader"`
 	Seq       *uint64   `json:"seq"`
 	Group     string    `json:"group"`
@@ -73,7 +74,7 @@ func fieldsOf(op wire.Op) *opFields {
 	f := &opFields{
 		Op: string(op.Kind), Ref: string(op.Ref), Room: op.Room, Token: op.Token, Name: op.Name,
 		After: op.After, Before: op.Before, Last: op.Start.Last, Since: op.Start.Since, Echo: op.Echo,
-		Presence: op.Presence, Limit: op.Limit, AfterRoom: op.AfterRoom, ID: op.ID,
+		Presence: op.Presence, Limit: op.Limit, AfterRoom: op.AfterRoom, AfterRdr: op.AfterReader, ID: op.ID,
 		Reader: op.Reader, Seq: op.Seq, Group: op.Group, Prefetch: op.Prefetch, Tries: op.Tries, Job: op.Job, Reason: op.Reason,
 		User: op.User, Key: op.Key, Lift: op.Lift,
 	}
@@ -182,7 +183,20 @@ func answers() map[string][]byte {
 		Message: &parley.Message{Room: "squares", Seq: 813, Prev: 812, ID: "c1-7", From: "ada", At: at(123), Body: []byte("12")},
 		Group:   "g", Job: "g.813.1", Tries: 1, Deadline: 30 * time.Second,
 	}
+	success, failure := at(123), at(1000)
 	return map[string][]byte{
+		"groups":            enc.Groups(nil, ref("1"), "squares", []wire.GroupEntry{{Group: "g", Pending: 3, Taken: 1, Dead: 2, Sessions: 4}}),
+		"groups, none":      enc.Groups(nil, nil, "squares", nil),
+		"readers":           enc.Readers(nil, ref("2"), "orders", []wire.ReaderEntry{{Reader: "billing", Seq: 812}}, true),
+		"removed, a group":  enc.Removed(nil, ref("3"), "squares", "g", ""),
+		"removed, a reader": enc.Removed(nil, ref("4"), "orders", "", "billing"),
+		"hooks": enc.Hooks(nil, ref("5"), []wire.HookEntry{
+			{
+				Hook: "billing", To: "https://billing.example", Rooms: []string{"orders.**"}, Pending: 2, LagMS: 35_000, Sent: 812, Dead: 1,
+				LastSuccess: &success, FailingSince: &failure, Why: "answered 500 Internal Server Error",
+			},
+			{Hook: "new", To: "http://127.0.0.1:9000", Rooms: []string{"lobby"}},
+		}),
 		"welcome": enc.Welcome(nil, ref(`"k3xq9"`), wire.Welcome{
 			User: "ada", Session: 0x00c0ffee00c0ffee, Limits: parley.DefaultLimits(),
 		}),

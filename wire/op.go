@@ -28,7 +28,10 @@ const (
 	Revoke  Kind = "revoke"
 	Drain   Kind = "drain"
 
-	ListRooms Kind = "rooms"
+	ListRooms   Kind = "rooms"
+	ListGroups  Kind = "groups"
+	ListReaders Kind = "readers"
+	ListHooks   Kind = "hooks"
 
 	Take    Kind = "take"
 	Stop    Kind = "stop"
@@ -37,6 +40,8 @@ const (
 	Release Kind = "release"
 	Fail    Kind = "fail"
 	Busy    Kind = "busy"
+
+	Remove Kind = "remove"
 
 	Ask    Kind = "ask"
 	Serve  Kind = "serve"
@@ -66,14 +71,15 @@ type Op struct {
 	Body []byte // send; signal, where it is compact JSON
 
 	After, Before *uint64 // history; exclusive, at most one of them
-	Limit         int     // history, rooms; always set
+	Limit         int     // history, rooms, readers; always set
 
-	AfterRoom string // rooms; those behind this name, "" = from the first
+	AfterRoom   string // rooms; those behind this name, "" = from the first
+	AfterReader string // readers; likewise
 
-	Reader string  // join, done; the durable reader whose position it is, "" = none
+	Reader string  // join, done, remove; the durable reader whose position it is, "" = none
 	Seq    *uint64 // done of a reader
 
-	Group    string         // take; stop, where "" is to serve no more
+	Group    string         // take; stop, where "" is to serve no more; remove, where "" is to remove Reader
 	Prefetch int            // take; always set
 	Parallel int            // take; 0 = as many as prefetch
 	Tries    int            // take; always set
@@ -86,6 +92,7 @@ type Op struct {
 	JobKey   string        // send; jobs with the same key are done in order, "" = none
 	Priority int           // send
 	Due      time.Time     // send; not before, zero = at once
+	Wait     time.Duration // send; as a client writes it, in place of Due: so long after the server has it
 	TTL      time.Duration // send; how long it is of use to workers, 0 = for ever
 
 	Question string        // answer
@@ -118,6 +125,8 @@ func (s Start) Replays() bool {
 const (
 	MaxLast      = 1_000_000 // messages a join replays by "last"
 	DefaultRooms = 100       // rooms in a list, where no limit is given; at most parley.MaxPage
+
+	DefaultReaders = 100 // likewise readers
 
 	// MaxDepth is how far a JSON body may be nested. Many readers stop at 512 or 1,000, pages
 	// are three deep themselves, and one message must not keep anybody from reading a room.
@@ -179,6 +188,10 @@ var parsers = [...]struct {
 	{Answer, parseAnswer},
 	{Serve, parseRoom},
 	{ListRooms, parseListRooms},
+	{ListGroups, parseRoom},
+	{ListReaders, parseListReaders},
+	{Remove, parseRemove},
+	{ListHooks, func(*Op, *object) error { return nil }},
 	{Ping, func(*Op, *object) error { return nil }},
 	{Revoke, parseRevoke},
 	{Drain, func(*Op, *object) error { return nil }},

@@ -26,12 +26,14 @@ func TestProtocolPage(t *testing.T) {
 		wire.Members: false, wire.ListRooms: false, wire.Ping: false, wire.Signal: false,
 		wire.Take: false, wire.Stop: false, wire.Done: false, wire.Retry: false, wire.Release: false, wire.Fail: false, wire.Busy: false,
 		wire.Ask: false, wire.Serve: false, wire.Answer: false,
+		wire.ListGroups: false, wire.ListReaders: false, wire.Remove: false, wire.ListHooks: false, wire.Revoke: false,
 	}
 	frames := map[string]bool{
 		"welcome": false, "joined": false, "left": false, "ack": false, "page": false, "members": false,
 		"rooms": false, "pong": false, "message": false, "gap": false, "error": false,
 		"presence": false, "status": false, "signal": false, "cursor": false, "taking": false, "stopped": false, "busy": false, "job": false,
 		"serving": false, "question": false, "answer": false, "answered": false,
+		"groups": false, "readers": false, "removed": false, "hooks": false, "revoked": false,
 	}
 	quoted := regexp.MustCompile(`'(\{"op".*?\})'`)
 	for i, line := range strings.Split(string(page), "\n") {
@@ -108,6 +110,14 @@ func rewrite(t *testing.T, n int, f *wire.Frame) []byte {
 		return enc.Joined(nil, f.Ref, f.Room, f.Seq)
 	case "cursor":
 		return enc.Cursor(nil, f.Room, position(t, n, f))
+	case "groups":
+		return enc.Groups(nil, f.Ref, f.Room, f.Groups)
+	case "readers":
+		return enc.Readers(nil, f.Ref, f.Room, f.Readers, f.More)
+	case "removed":
+		return enc.Removed(nil, f.Ref, f.Room, f.Group, f.Reader)
+	case "hooks":
+		return enc.Hooks(nil, f.Ref, f.Hooks)
 	case "left":
 		return enc.Left(nil, f.Ref, f.Room)
 	case "ack":

@@ -59,6 +59,19 @@ func TestOperationsInURLs(t *testing.T) {
 		"NUL":                           {wire.History, "a\x00", "", ""},
 		"no UTF-8":                      {wire.History, "a\xff", "", ""},
 		"a room to go on at":            {wire.ListRooms, "", "after_room=..", ""},
+		"a send for workers":            {wire.Send, "r", "key=17&priority=5&ttl=1h", `{"op":"send","room":"r","body":"?","key":"17","priority":5,"ttl":"1h"}`},
+		"a send, due long ago":          {wire.Send, "r", "due=2020-11-22T07:00:00Z", `{"op":"send","room":"r","body":"?"}`},
+		"a send, due in two ways":       {wire.Send, "r", "due=2020-11-22T07:00:00Z&delay=0s", ""},
+		"a send without a key":          {wire.Send, "r", "key=", ""},
+		"a send of no priority":         {wire.Send, "r", "priority=10", ""},
+		"a send of high priority":       {wire.Send, "r", "priority=high", ""},
+		"a send of no time":             {wire.Send, "r", "ttl=0s", ""},
+		"a send, delayed by a number":   {wire.Send, "r", "delay=10", ""},
+		"a join of a reader":            {wire.Join, "r", "reader=7", `{"op":"join","room":"r","reader":"7"}`},
+		"a join of a pattern's reader":  {wire.Join, "r.*", "reader=7", ""},
+		"readers":                       {wire.ListReaders, "r", "after_reader=7&limit=2", `{"op":"readers","room":"r","after_reader":"7","limit":2}`},
+		"a remove":                      {wire.Remove, "r", "group=7", `{"op":"remove","room":"r","group":"7"}`},
+		"hooks":                         {wire.ListHooks, "", "x=y", `{"op":"hooks"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			query, err := url.ParseQuery(tt.query)

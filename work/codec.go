@@ -11,21 +11,25 @@ import (
 // Records of the journals. Numbers are varints, strings have their length in front; a record
 // begins with its version.
 //
-//	jobs    version, then messages: seq prev at type priority expires key id from body
-//	        or versionBack copied, then messages: they were dead letters, and the steps say what became of them
+//	jobs    version kind before after, then messages: seq prev at type priority expires key id from body
 //	steps   version, then steps; a snapshot comes first where there is one
 //	reader  version, position
+const version = 1
+
+// Kinds of records of jobs. In front of the messages stands how many of the room's were copied before, and
+// up to which seq.
 const (
-	version     = 1
-	versionBack = 2
+	jobsNew  = 'n' // the room's next ones
+	jobsBack = 'b' // they were dead letters, and are counted above already; the steps say what became of them
 )
 
 // Kinds of steps.
 const (
-	stepSnapshot = 's' // copied read seen count, then jobs: seq record tries due priority expires key
+	stepSnapshot = 's' // copied read seen dead count, then jobs: seq record tries due priority expires key
 	stepFinished = 'f' // seq
 	stepTried    = 't' // seq tries due
 	stepBack     = 'b' // seq record tries due priority key, of a job that was a dead letter
+	stepDead     = 'd' // seq; finished as a dead letter
 	stepLetter   = 'l' // prev seq, of a letter that was put back
 	stepLetters  = 'L' // forgotten count, then stretches: after length
 )
@@ -65,9 +69,7 @@ type decoder struct {
 }
 
 // open begins to read a record.
-func open(record []byte) *decoder { return openAs(record, version) }
-
-func openAs(record []byte, version byte) *decoder {
+func open(record []byte) *decoder {
 	d := &decoder{b: record}
 	d.bad = d.byte() != version
 	return d
@@ -139,20 +141,40 @@ func (d *decoder) bytes() []byte {
 
 // jobs is a record of jobs. The bodies are parts of it.
 type jobs struct {
+	kind     byte
+	before   uint64 // how many of the room's messages are in the records before it
+	after    uint64 // seq of the last of these
 	messages []*parley.Message
-	back     bool   // they were dead letters
-	copied   uint64 // seq of the room's last message that is in the journal up to here
+}
+
+// begin begins a record; the messages follow.
+func (r *jobs) begin() []byte {
+	b := binary.AppendUvarint([]byte{version, r.kind}, r.before)
+	return binary.AppendUvarint(b, r.after)
+}
+
+// total is how many of the room's messages are in the journal up to this record.
+func (r *jobs) total() uint64 {
+	if r.kind == jobsBack {
+		return r.before
+	}
+	return r.before + uint64(len(r.messages))
+}
+
+// copied is the seq of the last of these.
+func (r *jobs) copied() uint64 {
+	if r.kind == jobsBack || len(r.messages) == 0 {
+		return r.after
+	}
+	return r.messages[len(r.messages)-1].Seq
 }
 
 // readJobs reads a record of jobs.
-func readJobs(room string, record []byte) (r jobs, err error) {
-	v := byte(version)
-	if r.back = len(record) > 0 && record[0] == versionBack; r.back {
-		v = versionBack
-	}
-	d := openAs(record, v)
-	if r.back {
-		r.copied = d.uint()
+func readJobs(room string, record []byte) (jobs, error) {
+	d := open(record)
+	r := jobs{kind: d.byte(), before: d.uint(), after: d.uint()}
+	if r.kind != jobsNew && r.kind != jobsBack {
+		d.fail()
 	}
 	for d.more() {
 		m := &parley.Message{Room: room, Seq: d.uint(), Prev: d.uint(), At: d.time()}
@@ -161,9 +183,6 @@ func readJobs(room string, record []byte) (r jobs, err error) {
 		m.Key, m.ID, m.From = string(d.bytes()), string(d.bytes()), string(d.bytes())
 		m.Body = d.bytes()
 		r.messages = append(r.messages, m)
-		if !r.back {
-			r.copied = m.Seq
-		}
 	}
 	return r, d.err()
 }

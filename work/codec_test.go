@@ -1,6 +1,7 @@
 package work_test
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -41,9 +42,9 @@ func FuzzJobsRecord(f *testing.F) {
 func FuzzRecords(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{1})
-	f.Add([]byte{1, 's', 1, 2, 3, 1, 9, 9, 0, 0, 0, 0, 0, 'f', 9, 't', 9, 1, 0})
+	f.Add([]byte{1, 's', 1, 2, 3, 4, 1, 9, 9, 0, 0, 0, 0, 0, 'f', 9, 't', 9, 1, 0})
+	f.Add([]byte{1, 's', 1, 2, 3, 4, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
 	f.Add([]byte{1, 'f', 9, 'b', 9, 5, 0, 0, 0, 1, 'k', 'l', 4, 7, 'L', 3, 1, 4, 3})
-	f.Add([]byte{1, 's', 1, 2, 3, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
 	f.Add(work.Messages([]*parley.Message{{Seq: 1, Body: []byte("x")}}))
 	f.Add(work.Later(parley.Draft{Room: "r", Body: []byte("x")}, time.UnixMilli(1)))
 	f.Fuzz(func(t *testing.T, record []byte) {
@@ -67,12 +68,14 @@ func TestStepsAreApplied(t *testing.T) {
 		open   int
 		ok     bool
 	}{
-		"a snapshot of one job":      {[]byte{1, 's', 1, 2, 3, 1, 9, 9, 0, 0, 0, 0, 0}, 1, true},
-		"which is finished":          {[]byte{1, 's', 1, 2, 3, 1, 9, 9, 0, 0, 0, 0, 0, 'f', 9}, 0, true},
+		"a snapshot of one job":      {[]byte{1, 's', 1, 2, 3, 4, 1, 9, 9, 0, 0, 0, 0, 0}, 1, true},
+		"which is finished":          {[]byte{1, 's', 1, 2, 3, 4, 1, 9, 9, 0, 0, 0, 0, 0, 'f', 9}, 0, true},
+		"which is a dead letter":     {[]byte{1, 's', 1, 2, 3, 4, 1, 9, 9, 0, 0, 0, 0, 0, 'd', 9}, 0, true},
+		"which was put back":         {[]byte{1, 's', 1, 2, 3, 4, 1, 9, 9, 0, 0, 0, 0, 0, 'd', 9, 'b', 9, 12, 0, 0, 0, 0}, 1, true},
+		"a snapshot begins anew":     {[]byte{1, 'f', 9, 's', 1, 2, 3, 4, 1, 9, 9, 0, 0, 0, 0, 0}, 1, true},
 		"a dead letter put back":     {[]byte{1, 'f', 9, 'b', 9, 5, 0, 0, 0, 0, 'l', 4, 7}, 1, true},
 		"its next life ends":         {[]byte{1, 'f', 9, 'b', 9, 5, 0, 0, 0, 0, 't', 9, 1, 0, 'f', 9}, 0, true},
 		"a letter in front of none":  {[]byte{1, 'l', 7, 7}, 0, false},
-		"a snapshot begins anew":     {[]byte{1, 'f', 9, 's', 1, 2, 3, 1, 9, 9, 0, 0, 0, 0, 0}, 1, true},
 		"another version":            {[]byte{2, 'f', 9}, 0, false},
 		"an unknown step":            {[]byte{1, 'x'}, 0, false},
 		"a snapshot that is cut off": {[]byte{1, 's', 1, 2}, 0, false},
@@ -82,5 +85,17 @@ func TestStepsAreApplied(t *testing.T) {
 				t.Errorf("%d open, %v", open, err)
 			}
 		})
+	}
+}
+
+func TestJobsOfAnotherVersionOrKindAreNotRead(t *testing.T) {
+	t.Parallel()
+	record := work.Messages([]*parley.Message{{Seq: 3, Prev: 2, ID: "i", From: "ada", Body: []byte("x")}})
+	for at, name := range []string{"version", "kind"} {
+		other := bytes.Clone(record)
+		other[at] = 99
+		if _, err := work.ReadMessages("r", other); err == nil {
+			t.Errorf("a %s that nobody knows is read", name)
+		}
 	}
 }

@@ -37,6 +37,7 @@ func (g *group) copyOn(ctx context.Context) (again bool, err error) {
 	list, here := g.inbox.behind(after)
 	list = list[:min(len(list), copyMost+1)]
 	list = slices.Clone(list) // the inbox is let go of
+	part := jobs{kind: jobsNew, before: g.total, after: after}
 	g.mu.Unlock()
 	more := false
 	if !here {
@@ -46,27 +47,27 @@ func (g *group) copyOn(ctx context.Context) (again bool, err error) {
 		}
 		list, more = page.Messages, page.More
 	}
-	record, part := fill(list)
-	if len(part) == 0 {
+	record := part.fill(list)
+	if len(part.messages) == 0 {
 		return false, nil
 	}
 	g.mu.Lock()
 	g.copying = true
-	g.grown = g.grown || more || len(part) < len(list)
+	g.grown = g.grown || more || len(part.messages) < len(list)
 	g.mu.Unlock()
 	return false, g.write(ctx, g.jobsJournal, record, func(seq uint64) { g.copiedPart(seq, part, len(record)) })
 }
 
 // fill makes a record of as many messages as it has room for.
-func fill(list []*parley.Message) (record []byte, part []*parley.Message) {
-	record = []byte{version}
+func (r *jobs) fill(list []*parley.Message) (record []byte) {
+	record = r.begin()
 	for _, m := range list {
-		if len(part) == copyMost || len(record) >= copyBytes {
+		if len(r.messages) == copyMost || len(record) >= copyBytes {
 			break
 		}
-		record, part = appendMessage(record, m), append(part, m)
+		record, r.messages = appendMessage(record, m), append(r.messages, m)
 	}
-	return record, part
+	return record
 }
 
 // readOn reads messages of the room that are not in memory.
@@ -116,21 +117,21 @@ func (g *group) missed(ctx context.Context, after, next uint64) error {
 }
 
 // copiedPart notes that a part of the room is in the journal. g.mu is held.
-func (g *group) copiedPart(seq uint64, part []*parley.Message, bytes int) {
+func (g *group) copiedPart(seq uint64, part jobs, bytes int) {
 	last := g.read
 	if n := len(g.fresh); n > 0 {
 		last = g.fresh[n-1].record
 	}
 	if last == g.tail && len(g.fresh) < maxFresh && g.takers > 0 {
-		g.fresh = append(g.fresh, loaded{seq, jobs{messages: part}})
+		g.fresh = append(g.fresh, loaded{seq, part})
 	}
 	g.copying = false
-	g.tail, g.copied = seq, part[len(part)-1].Seq
+	g.tail, g.copied, g.total = seq, part.copied(), part.total()
 	g.inbox.behind(g.copied)
 	g.gate.copied(g, g.copied, g.copied >= g.goal)
 	g.bulk += bytes
 	g.records++
-	g.manager.counts.copied.Add(uint64(len(part)))
+	g.manager.counts.copied.Add(uint64(len(part.messages)))
 }
 
 // write writes a record. durable is called with g.mu held; if the write fails, this life does.

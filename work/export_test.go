@@ -19,7 +19,7 @@ func LastOf(room string, record []byte) uint64 {
 
 // Messages writes and reads a record of jobs.
 func Messages(list []*parley.Message) []byte {
-	b := []byte{version}
+	b := (&jobs{kind: jobsNew, before: 7}).begin()
 	for _, m := range list {
 		b = appendMessage(b, m)
 	}

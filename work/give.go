@@ -3,7 +3,6 @@ package work
 import (
 	"cmp"
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"strconv"
@@ -61,20 +60,12 @@ func (m *Manager) Take(ctx context.Context, t Taking) (*Taker, error) {
 	if _, err := parley.ParseRoom(t.Room + deadSuffix); err != nil {
 		return nil, parley.Errorf(parley.BadRequest, "the name %q is too long for a room with workers: its dead letters have a room too", t.Room)
 	}
-	begin, err := m.beginning(ctx, &t)
+	g, err := m.lock(ctx, &t)
 	if err != nil {
 		return nil, err
 	}
-	g, err := m.open(ctx, t.Room, t.Group, begin)
-	for errors.Is(err, errMissing) { // somebody has just looked for it in vain
-		g, err = m.open(ctx, t.Room, t.Group, begin)
-	}
-	if err != nil {
-		return nil, err
-	}
-	taker := &Taker{group: g, give: t.Give, terms: t.terms(), jobs: make(map[*job]int)}
-	g.mu.Lock()
 	defer g.mu.Unlock()
+	taker := &Taker{group: g, give: t.Give, terms: t.terms(), jobs: make(map[*job]int)}
 	if t.Taken != nil {
 		t.Taken()
 	}
@@ -84,13 +75,43 @@ func (m *Manager) Take(ctx context.Context, t Taking) (*Taker, error) {
 	return taker, nil
 }
 
-// beginning works out where a group begins that is not open.
+// lock finds the group that a worker joins, and locks it. One that is being removed is waited for: another
+// begins then.
+func (m *Manager) lock(ctx context.Context, t *Taking) (*group, error) {
+	for {
+		begin, err := m.beginning(ctx, t)
+		if err != nil {
+			return nil, err
+		}
+		g, err := m.open(ctx, t.Room, t.Group, begin)
+		if err == errMissing { // somebody has just removed it, or looked for it in vain
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		g.mu.Lock()
+		r := g.removal
+		if r == nil {
+			return g, nil
+		}
+		g.mu.Unlock()
+		if err := m.await(ctx, r.done); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// beginning works out where a group begins; nil where one is open.
 func (m *Manager) beginning(ctx context.Context, t *Taking) (*uint64, error) {
 	m.mu.Lock()
 	there := m.groups[groupKey{t.Room, t.Group}] != nil
 	m.mu.Unlock()
+	if there {
+		return nil, nil
+	}
 	var after uint64
-	if !there && t.Begin != nil {
+	if t.Begin != nil {
 		var err error
 		if after, err = t.Begin(ctx); err != nil {
 			return nil, err

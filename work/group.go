@@ -2,6 +2,7 @@ package work
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -38,6 +39,8 @@ type group struct {
 	books
 	takers int      // that may be given more
 	hungry []*Taker // those of them that have room for it, the longest waiting first
+
+	removal *removal // it is to go; nobody can take then
 }
 
 // books are what the journals say, as far as it is in memory. Guarded by the group's mu.
@@ -53,6 +56,8 @@ type books struct {
 	// The journal of jobs.
 	copied  uint64   // seq of the last message that is in it
 	inbox   inbox    // what comes behind it, as far as it is in memory
+	total   uint64   // messages of the room that were ever in it
+	shown   uint64   // of these, those of the records up to read
 	tail    uint64   // its last record
 	read    uint64   // the last one that was loaded
 	seen    uint64   // seq of the last message that was
@@ -67,6 +72,7 @@ type books struct {
 	told     []func(error) // who waits for these
 	flushing bool
 	graves   []grave
+	dead     uint64 // dead letters since the group began
 	returns  []*returning
 	since    int    // bytes written since the last snapshot
 	records  int    // of both journals, written since
@@ -90,8 +96,11 @@ func (g *group) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := g.life(ctx)
 		g.writes.Wait() // nothing of the old life comes into the new one
+		if err == errRemoved && !g.eraseAll(ctx) {
+			err = ctx.Err()
+		}
 		g.end(err)
-		if err == errMissing {
+		if err == errMissing || err == errRemoved {
 			return
 		}
 		if ctx.Err() == nil {
@@ -142,7 +151,7 @@ func (g *group) life(ctx context.Context) error {
 func (g *group) work(ctx context.Context) (next time.Duration, err error) {
 	for again := true; again; {
 		again = false
-		for _, step := range []func(context.Context) (bool, error){g.load, g.hand, g.copyOn, g.takeBack, g.bury, g.flush, g.trim} {
+		for _, step := range []func(context.Context) (bool, error){g.removed, g.load, g.hand, g.copyOn, g.takeBack, g.bury, g.flush, g.trim} {
 			more, err := step(ctx)
 			if err != nil {
 				return 0, err
@@ -175,11 +184,20 @@ func (g *group) end(because error) {
 		}
 	}
 	g.books, g.fault = books{}, errReloading
+	if because == errRemoved {
+		g.fault = errNoJob
+	}
 	g.mu.Unlock()
+	if because == errRemoved {
+		g.manager.forget(g)
+		close(g.removal.done)
+	}
 	if because == errMissing {
 		g.manager.forget(g)
-		g.missing = because
-		close(g.opened)
+		if !isClosed(g.opened) {
+			g.missing = because
+			close(g.opened)
+		}
 	}
 	for _, tell := range told {
 		if tell != nil {
@@ -190,6 +208,7 @@ func (g *group) end(because error) {
 
 var (
 	errMissing   = parley.Errorf(parley.NotFound, "there is no such group")
+	errRemoved   = errors.New("the group is removed")
 	errReloading = parley.Errorf(parley.Unavailable, "the outcome is unknown: the job may be given out again")
 )
 

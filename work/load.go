@@ -45,8 +45,8 @@ func (g *group) loadOne(ctx context.Context) (more bool, err error) {
 // show brings a record's jobs into view: those that the steps do not call finished. Messages that
 // were copied twice, as after a write without an outcome, are there once. g.mu is held.
 func (g *group) show(next loaded, now time.Time) {
-	g.read = next.record
-	if next.back {
+	g.read, g.shown = next.record, next.total()
+	if next.kind == jobsBack {
 		return // they are in view since they were put back
 	}
 	for _, m := range next.messages {
@@ -77,11 +77,16 @@ func (g *group) recordBehind(ctx context.Context, after uint64) (loaded, error) 
 	if len(records) == 0 {
 		return loaded{}, fmt.Errorf("read the jobs: nothing is behind record %d", after)
 	}
-	list, err := readJobs(g.key.room, records[0].Data)
+	return readLoaded(g.key.room, records[0])
+}
+
+// readLoaded reads a record of jobs.
+func readLoaded(room string, r parley.Record) (loaded, error) {
+	list, err := readJobs(room, r.Data)
 	if err != nil {
-		return loaded{}, fmt.Errorf("read the jobs: record %d: %w", records[0].Seq, err)
+		return loaded{}, fmt.Errorf("read the jobs: record %d: %w", r.Seq, err)
 	}
-	return loaded{records[0].Seq, list}, nil
+	return loaded{r.Seq, list}, nil
 }
 
 // fetch reads the message of a job again, and those of its record that are wanted soon.

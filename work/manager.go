@@ -49,8 +49,9 @@ type Manager struct {
 	nonce   atomic.Uint64 // of the last job given out
 	counts  counters
 	later   *later
-	known   atomic.Int64  // readers that have a journal
+	ready   chan struct{} // closed when what was removed is gone: groups and readers can be come to
 	listed  chan struct{} // closed when the groups that there are have been entered
+	known   atomic.Int64  // readers that have a journal
 
 	gatesMu sync.RWMutex     // behind mu
 	gates   map[string]*gate // of the rooms that have groups
@@ -60,6 +61,7 @@ type Manager struct {
 	groups  map[groupKey]*group
 	perRoom map[string]int
 	readers map[readerKey]*reader
+	erasing map[readerKey]chan struct{} // being removed; closed when that is over
 }
 
 type groupKey struct{ room, name string }
@@ -74,6 +76,8 @@ func New(c Config) *Manager {
 		groups:  make(map[groupKey]*group),
 		perRoom: make(map[string]int),
 		readers: make(map[readerKey]*reader),
+		erasing: make(map[readerKey]chan struct{}),
+		ready:   make(chan struct{}),
 		listed:  make(chan struct{}),
 		gates:   make(map[string]*gate),
 	}
@@ -113,6 +117,12 @@ func (m *Manager) Run(ctx context.Context) error {
 // openAll opens the groups that have journals: they copy their rooms' messages with and without
 // workers.
 func (m *Manager) openAll(ctx context.Context) error {
+	if !isClosed(m.ready) {
+		if err := m.sweep(ctx); err != nil {
+			return err
+		}
+		close(m.ready)
+	}
 	names, err := m.Journals.Journals(ctx, stepsPrefix)
 	if err != nil {
 		return fmt.Errorf("list the journals: %w", err)
@@ -180,18 +190,17 @@ func (m *Manager) forget(g *group) {
 
 // open finds a group and waits until its journals are read.
 func (m *Manager) open(ctx context.Context, room, name string, begin *uint64) (*group, error) {
+	if err := m.await(ctx, m.ready); err != nil {
+		return nil, err
+	}
 	g, err := m.enter(groupKey{room, name}, begin)
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case <-g.opened:
-		return g, g.missing
-	case <-m.ctx.Done():
-		return nil, errEnding
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := m.await(ctx, g.opened); err != nil {
+		return nil, err
 	}
+	return g, g.missing
 }
 
 // sleep waits for d; false where ctx ends first.

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"time"
 
 	"parley"
@@ -41,6 +40,9 @@ func (m *Manager) PutBack(ctx context.Context, room string, letter uint64, told 
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.removal != nil {
+		return errMissing
+	}
 	if g.fault != nil {
 		return errReloading
 	}
@@ -105,7 +107,8 @@ func (g *group) takeBack(ctx context.Context) (again bool, err error) {
 		g.mu.Unlock()
 		return false, nil
 	}
-	record := binary.AppendUvarint([]byte{versionBack}, g.copied)
+	back := jobs{kind: jobsBack, before: g.total, after: g.copied}
+	record := back.begin()
 	var part []*returning
 	var refused []func()
 	taken := make(map[uint64]bool)
@@ -121,6 +124,8 @@ func (g *group) takeBack(ctx context.Context) (again bool, err error) {
 			g.step(g.pending, r.outcome(true))
 		case taken[seq] || len(part) == copyMost || len(record) >= copyBytes, j != nil && j.state == settling:
 			kept = append(kept, r) // the next time, or when its burial is over
+		case seq > g.copied && g.grown:
+			kept = append(kept, r) // a group that was removed sent it, and this one has yet to copy the message
 		case j != nil || g.unread(seq):
 			// It is not finished: a crash came between its letter and the step. The letter is dealt with.
 			g.markBack(r)
@@ -207,12 +212,4 @@ func readBack(d *decoder) *job {
 	j := &job{seq: d.uint(), record: d.uint(), tries: int(d.uint()), at: d.time(), priority: d.byte(), back: true}
 	j.key = string(d.bytes())
 	return j
-}
-
-// lifeOf is what tells a job's dead letter from those of its lives before, "" in the first.
-func (j *job) lifeOf() string {
-	if !j.back {
-		return ""
-	}
-	return "\x00" + strconv.FormatUint(j.record, 10)
 }

@@ -274,3 +274,36 @@ func TestADeathCostsOnlyWhatWasBegunATry(t *testing.T) {
 		})
 	}
 }
+
+// A job that is put back is pending again, once, in view and behind a restart; that it was a dead letter
+// stays counted.
+func TestWhatIsPutBackIsCountedOnce(t *testing.T) {
+	b := newBench(t, logtest.Options{})
+	b.say("r", 3)
+	w := b.take("r", "g", 1)
+	b.must(b.fail(w.want("0"), "no"))
+	w.Leave()
+	stands := func(want work.GroupInfo) {
+		t.Helper()
+		want.Group = "g"
+		b.groups("r", want)
+		b.restart()
+		b.groups("r", want)
+	}
+	stands(work.GroupInfo{Pending: 2, Dead: 1})
+	b.again("r", b.letters("r")[0]) // nothing is in view yet
+	stands(work.GroupInfo{Pending: 3, Dead: 1})
+	b.say("r", 2) // behind the record that brought it back
+	stands(work.GroupInfo{Pending: 5, Dead: 1})
+	w = b.take("r", "g", 1)
+	b.must(b.fail(w.want("0"), "no"))
+	w.Leave()
+	stands(work.GroupInfo{Pending: 4, Dead: 2})
+	b.again("r", b.letters("r")[1])
+	w = b.take("r", "g", 5)
+	for range 5 {
+		b.must(b.done(w.next()))
+	}
+	w.Leave()
+	stands(work.GroupInfo{Dead: 2})
+}

@@ -35,7 +35,11 @@ type reader struct {
 	manager *Manager
 	key     readerKey
 	journal string
-	users   int // guarded by the manager's mu
+
+	// Guarded by the manager's mu.
+	users   int           // sessions, and a write under way
+	handles int           // sessions alone
+	idle    chan struct{} // closed when there are no users; nil = nobody asks
 
 	mu       sync.Mutex
 	loaded   bool
@@ -61,12 +65,12 @@ type Reader struct {
 
 // Reader finds a reader and says where it is; ok is false where it has never been anywhere.
 func (m *Manager) Reader(ctx context.Context, room, name string) (rd *Reader, position uint64, ok bool, err error) {
-	r, err := m.useReader(readerKey{room, name})
+	r, err := m.useReader(ctx, readerKey{room, name})
 	if err != nil {
 		return nil, 0, false, err
 	}
 	if err := r.load(ctx); err != nil {
-		m.unuseReader(r)
+		m.leaveReader(r)
 		return nil, 0, false, err
 	}
 	r.mu.Lock()
@@ -84,20 +88,20 @@ func (rd *Reader) Done(ctx context.Context, position uint64, told Told) error {
 }
 
 // Close lets go of the reader. It may be called again.
-func (rd *Reader) Close() { rd.once.Do(func() { rd.r.manager.unuseReader(rd.r) }) }
+func (rd *Reader) Close() { rd.once.Do(func() { rd.r.manager.leaveReader(rd.r) }) }
 
-func (m *Manager) useReader(key readerKey) (*reader, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
-		return nil, errEnding
+func (m *Manager) useReader(ctx context.Context, key readerKey) (*reader, error) {
+	if err := m.lockFor(ctx, key); err != nil {
+		return nil, err
 	}
+	defer m.mu.Unlock()
 	r := m.readers[key]
 	if r == nil {
 		r = &reader{manager: m, key: key, journal: readerPrefix + key.room + "\x00" + key.name}
 		m.readers[key] = r
 	}
 	r.users++
+	r.handles++
 	return r, nil
 }
 
@@ -107,11 +111,30 @@ func (m *Manager) retain(r *reader) {
 	m.mu.Unlock()
 }
 
+// leaveReader lets go of what useReader gave.
+func (m *Manager) leaveReader(r *reader) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r.handles--
+	m.unuse(r)
+}
+
 func (m *Manager) unuseReader(r *reader) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if r.users--; r.users == 0 && m.readers[r.key] == r {
+	m.unuse(r)
+}
+
+// unuse takes a user from a reader; m.mu is held.
+func (m *Manager) unuse(r *reader) {
+	if r.users--; r.users > 0 {
+		return
+	}
+	if m.readers[r.key] == r {
 		delete(m.readers, r.key)
+	}
+	if r.idle != nil {
+		close(r.idle)
 	}
 }
 

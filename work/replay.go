@@ -16,28 +16,33 @@ func (g *group) restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !found {
-		if g.begin == nil {
-			return errMissing
-		}
-		b.copied = *g.begin
-		if err := g.found(ctx, b.copied); err != nil {
-			return err
-		}
-	}
 	newest, err := g.manager.Journals.Newest(ctx, g.jobsJournal)
 	if err != nil {
 		return fmt.Errorf("read the jobs: %w", err)
 	}
-	if newest.Seq > 0 {
-		last, err := readJobs(g.key.room, newest.Data)
-		if err != nil {
-			return fmt.Errorf("read the jobs: record %d: %w", newest.Seq, err)
+	if !found {
+		if g.begin == nil {
+			return errMissing
 		}
-		b.tail = newest.Seq
-		b.copied = max(b.copied, last.copied)
+		b.copied, b.read, b.seen = *g.begin, newest.Seq, *g.begin // what is there is of a group that was removed
+		if err := g.found(ctx, &b.books); err != nil {
+			return err
+		}
+	}
+	if newest.Seq > 0 {
+		last, err := readLoaded(g.key.room, newest)
+		if err != nil {
+			return err
+		}
+		b.tail, b.total = newest.Seq, last.total()
+		if b.tail > b.read { // of others the snapshot knows, or they are of a group that was removed
+			b.copied = max(b.copied, last.copied())
+		}
 	}
 	b.read = min(b.read, b.tail)
+	if b.shown, err = g.countRead(ctx, &b.books); err != nil {
+		return err
+	}
 	b.grown = true
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -49,6 +54,16 @@ func (g *group) restore(ctx context.Context) error {
 		g.enter(j, now)
 	}
 	return nil
+}
+
+// countRead counts the messages in the records up to the last one that was read: what the one behind has in
+// front of it. That one itself is kept for as long as it is the last.
+func (g *group) countRead(ctx context.Context, b *books) (uint64, error) {
+	if b.read == b.tail {
+		return b.total, nil
+	}
+	next, err := g.recordBehind(ctx, b.read)
+	return next.before, err
 }
 
 // replayed is what the steps say.
@@ -91,6 +106,9 @@ func (b *replayed) apply(record []byte) error {
 			b.since, b.snapshot = 0, len(record)
 		case stepFinished:
 			b.say(d.uint(), past{finished: true})
+		case stepDead:
+			b.say(d.uint(), past{finished: true})
+			b.dead++
 		case stepTried:
 			b.say(d.uint(), past{tries: int(d.uint()), due: d.time()})
 		case stepBack:
@@ -116,7 +134,7 @@ func (b *replayed) readSnapshot(d *decoder) {
 	clear(b.past)
 	clear(b.returned)
 	b.restored, b.back = b.restored[:0], letters{}
-	b.copied, b.read, b.seen = d.uint(), d.uint(), d.uint()
+	b.copied, b.read, b.seen, b.dead = d.uint(), d.uint(), d.uint(), d.uint()
 	for n := d.uint(); n > 0 && !d.bad; n-- {
 		j := &job{seq: d.uint(), record: d.uint(), tries: int(d.uint()), at: d.time(), priority: d.byte()}
 		j.expires, j.key = d.time(), string(d.bytes())
@@ -159,15 +177,10 @@ func (b *replayed) settle() {
 }
 
 // found writes the first record of a group: where it begins.
-func (g *group) found(ctx context.Context, after uint64) error {
-	begun := make(chan error, 1)
-	first := books{copied: after}
+func (g *group) found(ctx context.Context, b *books) error {
+	first := books{copied: b.copied, read: b.read, seen: b.seen}
 	record, _ := (&group{books: first}).appendSnapshot([]byte{version})
-	err := g.manager.Journals.Write(ctx, g.steps, record, func(_ uint64, err error) { begun <- err })
-	if err == nil {
-		err = <-begun
-	}
-	if err != nil {
+	if err := g.manager.write(ctx, g.steps, record); err != nil {
 		return fmt.Errorf("begin a group: %w", err)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -180,6 +181,9 @@ func (m *Manager) find(ctx context.Context, room, name string) (g *group, seq, n
 // last, as far as is known: a restart forgets. A job that is not in view, as soon after one, is nil. g.mu
 // is held, as in all below.
 func (g *group) allowed(seq, nonce uint64) (*job, error) {
+	if g.fault == errNoJob { // the group is removed
+		return nil, errNoJob
+	}
 	if g.fault != nil {
 		return nil, errReloading
 	}
@@ -255,13 +259,13 @@ func (g *group) bury(ctx context.Context) (again bool, err error) {
 	}
 	next := g.graves[0]
 	j := next.job
-	seq, record, tries, life := j.seq, j.record, j.tries, j.lifeOf()
+	seq, record, tries := j.seq, j.record, j.tries
 	g.mu.Unlock()
 	m, err := g.fetch(ctx, seq, record)
 	if err != nil {
 		return false, err
 	}
-	draft, err := g.letter(m, life, tries, next.reason)
+	draft, err := g.letter(m, record, tries, next.reason)
 	if err != nil {
 		return false, err
 	}
@@ -274,7 +278,9 @@ func (g *group) bury(ctx context.Context) (again bool, err error) {
 			g.failed(err)
 		} else {
 			g.manager.counts.dead.Add(1)
-			g.finish(j, time.Now(), next.told)
+			g.dead++
+			g.leave(j, time.Now())
+			g.step(appendDead(g.pending, j.seq), next.told)
 			g.wake()
 		}
 		g.mu.Unlock()
@@ -294,9 +300,9 @@ func (g *group) bury(ctx context.Context) (again bool, err error) {
 	return true, nil
 }
 
-// letter makes the dead letter of a message. Its id depends on the job and its life alone, so that one
-// sent again after a crash is stored once.
-func (g *group) letter(m *parley.Message, life string, tries int, reason string) (parley.Draft, error) {
+// letter makes the dead letter of a message. Its id depends on the job and the record that made it one, so
+// that a letter sent again after a crash is stored once, and each life of a message has its own.
+func (g *group) letter(m *parley.Message, record uint64, tries int, reason string) (parley.Draft, error) {
 	body, err := bodyJSON(m)
 	if err != nil {
 		return parley.Draft{}, err
@@ -312,7 +318,7 @@ func (g *group) letter(m *parley.Message, life string, tries int, reason string)
 	if err != nil {
 		return parley.Draft{}, err
 	}
-	id := sha256.Sum256([]byte(g.steps + "\x00" + strconv.FormatUint(m.Seq, 10) + life))
+	id := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d\x00%d", g.steps, m.Seq, record))
 	return parley.Draft{
 		Room: g.key.room + deadSuffix, ID: hex.EncodeToString(id[:16]), From: parley.Server, Type: parley.JSON, Body: bytes.TrimSpace(data.Bytes()), Retry: true,
 	}, nil

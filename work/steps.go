@@ -30,6 +30,10 @@ func appendFinished(b []byte, seq uint64) []byte {
 	return binary.AppendUvarint(append(b, stepFinished), seq)
 }
 
+func appendDead(b []byte, seq uint64) []byte {
+	return binary.AppendUvarint(append(b, stepDead), seq)
+}
+
 func appendTried(b []byte, seq uint64, p past) []byte {
 	b = binary.AppendUvarint(append(b, stepTried), seq)
 	b = binary.AppendUvarint(b, uint64(p.tries))
@@ -115,6 +119,7 @@ func (g *group) appendSnapshot(b []byte) (record []byte, trim uint64) {
 	b = binary.AppendUvarint(append(b, stepSnapshot), g.copied)
 	b = binary.AppendUvarint(b, g.read)
 	b = binary.AppendUvarint(b, g.seen)
+	b = binary.AppendUvarint(b, g.dead)
 	b = binary.AppendUvarint(b, uint64(len(list)))
 	oldest := g.read
 	for _, j := range list {

@@ -30,6 +30,45 @@ export interface RoomInfo {
   members: number;
 }
 
+export interface GroupInfo {
+  group: string;
+  /** Jobs that are not finished, those that are taken included. */
+  pending: number;
+  /** Of these, those that a worker holds. */
+  taken: number;
+  /** Dead letters that it has made since it began. */
+  dead: number;
+  /** That take from it. */
+  sessions: number;
+}
+
+export interface ReaderInfo {
+  reader: string;
+  /** Up to which it has dealt with the room. */
+  seq: number;
+}
+
+export interface HookInfo {
+  hook: string;
+  /** Scheme and host of its URL. */
+  to: string;
+  rooms: string[];
+  /** Rooms with messages that are still to be posted. */
+  pending: number;
+  /** The age of the oldest of these messages, in milliseconds. */
+  lag: number;
+  /** Since the server started; likewise dead letters. */
+  sent: number;
+  dead: number;
+  /** Its receiver wants nothing any more. */
+  gone: boolean;
+  /** Absent: none since the server started. */
+  lastSuccess?: Date;
+  /** Absent: the last request was taken. */
+  failingSince?: Date;
+  why?: string;
+}
+
 interface Envelope {
   room: string;
   /** Its position in the room. */
@@ -280,6 +319,8 @@ export class Client {
   room(name: string, options?: RoomOptions): Room;
   /** Lists rooms by name; after is the last name of the page before. */
   rooms(options?: Asking & { after?: string; limit?: number }): Promise<{ rooms: RoomInfo[]; more: boolean }>;
+  /** Lists the server's hooks that post, by name, and how each fares. It takes the right admin for every room. */
+  hooks(options?: Asking): Promise<HookInfo[]>;
   /** Asks for a sign of life: the milliseconds that it took. */
   ping(options?: Asking): Promise<number>;
   /** Takes another name, when what was sent under the old one has its answer: the name in the server's word. */
@@ -333,6 +374,17 @@ export class Room {
   history(options?: Asking & { before?: number; after?: number; limit?: number }): Promise<{ messages: Message[]; more: boolean }>;
   /** Says who is in the room: up to 200 by name. */
   members(options?: Asking): Promise<{ members: Member[]; count: number }>;
+  /** Lists the groups that work in the room, by name. It takes the right to work here. */
+  groups(options?: Asking): Promise<GroupInfo[]>;
+  /** Lists the durable readers of the room by name; after is the last name of the page before. It takes the right to read here. */
+  readers(options?: Asking & { after?: string; limit?: number }): Promise<{ readers: ReaderInfo[]; more: boolean }>;
+  /**
+   * Removes a group with its jobs: those that are not finished are never done. Rejects with conflict while anybody
+   * takes from it, and with not_found where there is none. It takes the right to moderate.
+   */
+  removeGroup(group: string, options?: Asking): Promise<void>;
+  /** Removes a durable reader with its position; likewise. */
+  removeReader(reader: string, options?: Asking): Promise<void>;
   /** Tells the other members something that is not stored. False: it could not go out, and is lost. */
   signal(body: any): boolean;
   /** Leaves the room; its iterators end. Sending goes on to work. */

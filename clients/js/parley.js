@@ -23,6 +23,14 @@
  * @typedef {{ message: number, frame: number, inflight: number, rooms: number, dedupe_ms: number }} Limits
  * @typedef {{ user: string }} Member
  * @typedef {{ room: string, seq: number, messages: number, members: number }} RoomInfo
+ * @typedef {{ group: string, pending: number, taken: number, dead: number, sessions: number }} GroupInfo
+ *   pending: jobs that are not finished; taken: of these, those that a worker holds; dead: dead letters that
+ *   it has made since it began; sessions: that take from it
+ * @typedef {{ reader: string, seq: number }} ReaderInfo seq: up to which it has dealt with the room
+ * @typedef {{ hook: string, to: string, rooms: string[], pending: number, lag: number, sent: number, dead: number,
+ *   gone: boolean, lastSuccess?: Date, failingSince?: Date, why?: string }} HookInfo
+ *   to: scheme and host of its URL; pending: rooms with messages still to be posted; lag: the age of the
+ *   oldest of these, in milliseconds; sent, dead: since the server started; gone: it wants nothing any more
  *
  * @typedef {object} Message
  * @property {string} room
@@ -256,6 +264,13 @@ export class Client {
   }
 
   /**
+   * Lists the server's hooks that post, by name, and how each fares. It takes the right admin for every room.
+   * @param {{ signal?: AbortSignal }} [options]
+   * @returns {Promise<HookInfo[]>}
+   */
+  hooks({ signal } = {}) { return this.#core.ask({ op: 'hooks' }, signal, (f) => f.hooks.map(readHook)); }
+
+  /**
    * Asks for a sign of life. @param {{ signal?: AbortSignal }} [options]
    * @returns {Promise<number>} the milliseconds that it took
    */
@@ -401,6 +416,45 @@ export class Room {
    */
   members({ signal } = {}) {
     return this.#core.ask({ op: 'members', room: this.name }, signal, (f) => ({ members: f.members, count: f.count }));
+  }
+
+  /**
+   * Lists the groups that work in the room, by name. It takes the right to work here.
+   * @param {{ signal?: AbortSignal }} [options]
+   * @returns {Promise<GroupInfo[]>}
+   */
+  groups({ signal } = {}) { return this.#core.ask({ op: 'groups', room: this.name }, signal, (f) => f.groups); }
+
+  /**
+   * Lists the durable readers of the room by name; after is the last name of the page before. It takes the
+   * right to read here.
+   * @param {{ after?: string, limit?: number, signal?: AbortSignal }} [options]
+   * @returns {Promise<{ readers: ReaderInfo[], more: boolean }>}
+   */
+  readers({ after, limit, signal } = {}) {
+    return this.#core.ask({ op: 'readers', room: this.name, after_reader: after, limit }, signal,
+      (f) => ({ readers: f.readers, more: f.more }));
+  }
+
+  /**
+   * Removes a group with its jobs: those that are not finished are never done. It rejects with conflict
+   * while anybody takes from it, and with not_found where there is none. It takes the right to moderate.
+   * @param {string} group
+   * @param {{ signal?: AbortSignal }} [options]
+   * @returns {Promise<void>} resolves when that is durable
+   */
+  removeGroup(group, { signal } = {}) {
+    return this.#core.ask({ op: 'remove', room: this.name, group: String(group) }, signal, () => {});
+  }
+
+  /**
+   * Removes a durable reader with its position; likewise.
+   * @param {string} reader
+   * @param {{ signal?: AbortSignal }} [options]
+   * @returns {Promise<void>}
+   */
+  removeReader(reader, { signal } = {}) {
+    return this.#core.ask({ op: 'remove', room: this.name, reader: String(reader) }, signal, () => {});
   }
 
   /**
@@ -2172,6 +2226,14 @@ function readMessage(frame) {
 function readJob(frame) {
   const { group, job, tries, deadline_ms } = frame;
   return { ...readMessage(frame), group, job, tries, deadline: deadline_ms };
+}
+
+/** @param {Frame} entry @returns {HookInfo} */
+function readHook({ hook, to, rooms, pending, lag_ms, sent, dead, gone, last_success: last, failing_since: since, why }) {
+  return {
+    hook, to, rooms, pending, lag: lag_ms, sent, dead, gone,
+    ...(last && { lastSuccess: new Date(last) }), ...(since && { failingSince: new Date(since) }), ...(why && { why }),
+  };
 }
 
 /** @param {Frame} frame */

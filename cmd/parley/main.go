@@ -81,7 +81,7 @@ func newRootCommand() *cobra.Command {
 	root.AddCommand(
 		newServeCommand(), newConfigCommand(), newTokenCommand(), newAPIKeyCommand(), newSendCommand(), newTailCommand(), newChatCommand(), newRoomsCommand(), newRevokeCommand(),
 		newClusterCommand(), newDrainCommand(), newBackupCommand(), newRestoreCommand(),
-		newWorkCommand(), newMapCommand(), newJobsCommand(), newAskCommand(), newAnswerCommand(),
+		newWorkCommand(), newMapCommand(), newJobsCommand(), newGroupsCommand(), newReadersCommand(), newHooksCommand(), newAskCommand(), newAnswerCommand(),
 		newBenchCommand(), newVersionCommand(),
 	)
 	return root

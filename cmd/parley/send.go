@@ -25,6 +25,7 @@ type sendFlags struct {
 	client clientFlags
 	kind   string
 	id     string
+	job    jobFlags
 	wait   time.Duration
 	json   bool
 }
@@ -40,9 +41,13 @@ does not take is named on stderr, while the others go on.
 
 After a lost connection it sends again under the same id, so that nothing is stored twice. To
 make that hold for a second run of the same command too, choose the id with --id; the lines of
-stdin then have the ids ID-1, ID-2 and so on.`,
+stdin then have the ids ID-1, ID-2 and so on.
+
+With --due or --delay the server keeps the message and sends it to the room later; its seq is 0
+until then. --key, --priority and --ttl are for those who work in the room.`,
 		Example: `  parley send lobby "hello"
   parley send orders '{"order":17}' --type json --id order-17
+  parley send reports nightly --delay 6h --priority 5
   tail -f app.log | parley send logs -`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -63,6 +68,7 @@ stdin then have the ids ID-1, ID-2 and so on.`,
 	p := cmd.Flags()
 	p.StringVar(&f.kind, "type", "text", "what the body is: text, json or binary")
 	p.StringVar(&f.id, "id", "", "the message's id; the server stores the first message with it")
+	f.job.register(p)
 	p.DurationVar(&f.wait, "wait", 30*time.Second, "give up when the server acknowledges nothing for so long")
 	p.BoolVar(&f.json, "json", false, "print a JSON object for each message that is stored")
 	return cmd
@@ -81,6 +87,9 @@ func (f *sendFlags) check(room string) (parley.Type, error) {
 		if err := parley.CheckID(f.id); err != nil {
 			return 0, usagef("--id: %s", sentence(err))
 		}
+	}
+	if err := f.job.check(); err != nil {
+		return 0, err
 	}
 	if f.wait <= 0 {
 		return 0, usagef("--wait is longer than 0")
@@ -114,7 +123,7 @@ func newSending(ctx context.Context, room *client.Room, f *sendFlags, kind parle
 
 // options are those of message n; 0 is the only one.
 func (s *sending) options(n int) []client.PublishOption {
-	opts := []client.PublishOption{client.WithType(s.kind)}
+	opts := append([]client.PublishOption{client.WithType(s.kind)}, s.flags.job.options...)
 	switch {
 	case s.flags.id != "" && n > 0:
 		opts = append(opts, client.WithID(fmt.Sprintf("%s-%d", s.flags.id, n)))

@@ -15,7 +15,7 @@ import (
 
 // What a listed page may do beyond what needs no leave, and for how long a browser may remember it.
 const (
-	corsMethods = "GET, POST"
+	corsMethods = "GET, POST, DELETE"
 	corsHeaders = "Content-Type, Idempotency-Key, Parley-Name, Last-Event-ID, Authorization"
 	corsExposed = "Retry-After"
 	corsMaxAge  = "7200" // seconds; no browser that counts keeps it longer

@@ -119,7 +119,7 @@ func TestPreflights(t *testing.T) {
 	for _, path := range []string{"/rooms/lobby", "/rooms", "/events", "/readyz"} {
 		a := f.ask("OPTIONS", path, "", asks(chat)...)
 		want := http.Header{
-			"Access-Control-Allow-Methods": {"GET, POST"},
+			"Access-Control-Allow-Methods": {"GET, POST, DELETE"},
 			"Access-Control-Allow-Headers": {"Content-Type, Idempotency-Key, Parley-Name, Last-Event-ID, Authorization"},
 			"Access-Control-Max-Age":       {"7200"},
 		}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ import (
 	"parley/transport/http"
 	"parley/transport/sock"
 	"parley/transport/sse"
+	"parley/wire"
 	"parley/work"
 )
 
@@ -43,7 +45,8 @@ type fixture struct {
 	web  *httpapi.Server
 	addr string
 
-	listed []string // origins
+	listed []string                         // origins
+	hooks  atomic.Pointer[[]wire.HookEntry] // that there are
 
 	listener *sock.Listener
 	client   *http.Transport
@@ -93,6 +96,8 @@ func serveGuarded(t *testing.T, config httpapi.Config, authority *auth.Authority
 		t.Fatal(err)
 	}
 	f := &fixture{t: t, log: log, desk: sessions.Desk, web: web, addr: l.Addr().String(), listed: config.Origins, client: new(http.Transport)}
+	f.hooks.Store(new([]wire.HookEntry))
+	sessions.Hooks = func() []wire.HookEntry { return *f.hooks.Load() }
 	f.listener = sock.Listen(l, sock.ListenerConfig{Logger: logger})
 	if secure != nil {
 		f.client.TLSClientConfig = secure.Client()

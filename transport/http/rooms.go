@@ -64,14 +64,14 @@ func (s *Server) caller(r *http.Request) (session.Caller, error) {
 	return s.sessions.Caller(r.Context(), sock.ClientAddr(r), credential, name)
 }
 
-// readSend makes a send of a request, or another kind of operation that has a body. What needs no body
-// is checked before that is read.
+// readSend makes a send of a request, or another kind of operation that has a body: what else there is to
+// say of it stands in the query. What needs no body is checked before that is read.
 func (s *Server) readSend(w http.ResponseWriter, r *http.Request, caller session.Caller, kind wire.Kind) (*wire.Op, error) {
-	op := &wire.Op{Kind: kind}
-	var err error
-	if op.Room, err = parley.ParseRoom(r.PathValue("room")); err != nil {
+	parsed, err := wire.ParseQuery(kind, r.PathValue("room"), r.URL.Query())
+	if err != nil {
 		return nil, err
 	}
+	op := &parsed
 	if err := s.sessions.Permit(caller, op); err != nil {
 		return nil, err
 	}

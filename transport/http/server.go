@@ -100,7 +100,14 @@ var routes = map[string]map[string]func(*Server, http.ResponseWriter, *http.Requ
 	"/rooms/{room}/jobs/{job}/release":     {"POST": settle(wire.Release)},
 	"/rooms/{room}/letters/{letter}/retry": {"POST": settle(wire.Retry)},
 
+	"/rooms/{room}/groups":                {"GET": (*Server).groups},
+	"/rooms/{room}/groups/{group}":        {"DELETE": (*Server).remove},
+	"/rooms/{room}/readers":               {"GET": (*Server).readers},
+	"/rooms/{room}/readers/{reader}":      {"DELETE": (*Server).remove},
+	"/rooms/{room}/readers/{reader}/done": {"POST": (*Server).advance},
+
 	hookPath: {"POST": (*Server).hook},
+	"/hooks": {"GET": (*Server).hooks},
 
 	"/events":         {"GET": (*Server).events},
 	"/session":        {"GET": (*Server).whoAmI, "POST": (*Server).signIn, "DELETE": (*Server).signOut},

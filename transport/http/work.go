@@ -132,11 +132,7 @@ func (s *Server) ask(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	body, err := s.readSend(w, r, caller, wire.Ask)
-	if err != nil {
-		return err
-	}
-	op, err := askOp(r, body)
+	op, err := s.readSend(w, r, caller, wire.Ask)
 	if err != nil {
 		return err
 	}
@@ -146,14 +142,4 @@ func (s *Server) ask(w http.ResponseWriter, r *http.Request) error {
 	}
 	writeJSON(w, http.StatusOK, wire.JSONLines{}.Answers(nil, answers))
 	return nil
-}
-
-// askOp makes an ask of a body that was read and what the query says.
-func askOp(r *http.Request, body *wire.Op) (*wire.Op, error) {
-	op, err := wire.ParseQuery(wire.Ask, body.Room, r.URL.Query())
-	if err != nil {
-		return nil, err
-	}
-	op.Type, op.Body = body.Type, body.Body
-	return &op, nil
 }

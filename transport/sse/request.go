@@ -15,6 +15,7 @@ import (
 type request struct {
 	joins  []wire.Op
 	places *places // where it is in each room, as its ids say
+	has    points  // by Last-Event-ID: what it has got
 	name   string  // "" = a guest's
 }
 
@@ -30,9 +31,12 @@ func parseRequest(r *http.Request, rooms []string, limits *parley.Limits) (*requ
 	one := len(rooms) == 1
 	q := &request{places: &places{one: one, shared: one && !parley.IsPattern(rooms[0])}}
 	query := r.URL.Query()
-	after, err := resumePoints(r, query, rooms)
+	after, again, err := resumePoints(r, query, rooms)
 	if err != nil {
 		return nil, err
+	}
+	if again {
+		q.has = after
 	}
 	for _, name := range rooms {
 		op, err := wire.ParseQuery(wire.Join, name, query)
@@ -49,7 +53,11 @@ func parseRequest(r *http.Request, rooms []string, limits *parley.Limits) (*requ
 			op.Start = start
 		}
 		q.joins = append(q.joins, op)
-		q.places.add(op.Room, op.Start.After)
+		after := op.Start.After
+		if op.Reader != "" {
+			after = nil // the reader knows
+		}
+		q.places.add(op.Room, after)
 	}
 	name := r.Header.Get("Parley-Name")
 	if name == "" {
@@ -64,22 +72,31 @@ func parseRequest(r *http.Request, rooms []string, limits *parley.Limits) (*requ
 // points are where a client goes on.
 type points map[string]wire.Start
 
+// upTo is the seq behind which it goes on in a room; 0 where that is not said.
+func (p points) upTo(room string) uint64 {
+	if after := p[room].After; after != nil {
+		return *after
+	}
+	return 0
+}
+
 func (p points) of(room string) (wire.Start, bool) {
 	start, ok := p[room]
 	return start, ok
 }
 
 // resumePoints reads Last-Event-ID or, where there is none, an "after" that names rooms as ids do;
-// that one is taken out of the query.
-func resumePoints(r *http.Request, query url.Values, rooms []string) (points, error) {
+// that one is taken out of the query. again says that it was the former: the client has been here.
+func resumePoints(r *http.Request, query url.Values, rooms []string) (p points, again bool, err error) {
 	if id := r.Header.Get("Last-Event-ID"); id != "" {
-		return parseID("Last-Event-ID", id, rooms)
+		p, err = parseID("Last-Event-ID", id, rooms)
+		return p, true, err
 	}
 	if after := query.Get("after"); strings.Contains(after, ":") {
 		query.Del("after")
-		return parseID(`"after"`, after, rooms)
+		p, err = parseID(`"after"`, after, rooms)
 	}
-	return nil, nil
+	return p, false, err
 }
 
 // parseID reads an id as a stream gives it: a place, or room:place,room:place. A room's place is a seq, a

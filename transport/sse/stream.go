@@ -58,7 +58,7 @@ func (s *stream) Begin(ctx context.Context) error {
 	q := s.request
 	s.request = nil
 	for i := range q.joins {
-		if err := s.join(ctx, &q.joins[i]); err != nil {
+		if err := s.join(ctx, &q.joins[i], q.has.upTo(q.joins[i].Room)); err != nil {
 			s.session.Refuse(nil, err)
 			return errRefused
 		}
@@ -71,8 +71,9 @@ func (s *stream) Begin(ctx context.Context) error {
 var errRefused = session.ErrRefused
 
 // join enters a room. A client that breaks off before it has seen a message must come back to the
-// place where it began, so an id comes first wherever that place is known.
-func (s *stream) join(ctx context.Context, op *wire.Op) error {
+// place where it began, so an id comes first wherever that place is known. has is up to where it has been
+// sent the room before.
+func (s *stream) join(ctx context.Context, op *wire.Op, has uint64) error {
 	if parley.IsPattern(op.Room) {
 		return s.session.ListenMany(ctx, op, func(dst []byte, at parley.Position) []byte {
 			s.places.setAt(op.Room, at)
@@ -86,7 +87,11 @@ func (s *stream) join(ctx context.Context, op *wire.Op) error {
 			return err
 		}
 	}
-	return s.session.Listen(ctx, op, func(dst []byte, seq uint64) []byte {
+	return s.session.Listen(ctx, op, has, func(dst []byte, seq uint64) []byte {
+		if op.Reader != "" { // which has said where to begin
+			s.places.set(op.Room, *op.Start.After)
+			return append(s.places.appendID(dst), '\n')
+		}
 		replays := op.Start.Last > 0 && seq > 0 || !op.Start.Since.IsZero() && old < seq
 		if op.Start.After == nil && !replays {
 			s.places.set(op.Room, seq)

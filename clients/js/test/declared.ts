@@ -21,6 +21,9 @@ export const same: {
   Limits: Same<written.Limits, source.Limits>;
   Member: Same<written.Member, source.Member>;
   RoomInfo: Same<written.RoomInfo, source.RoomInfo>;
+  GroupInfo: Same<written.GroupInfo, source.GroupInfo>;
+  ReaderInfo: Same<written.ReaderInfo, source.ReaderInfo>;
+  HookInfo: Same<written.HookInfo, source.HookInfo>;
   Message: Same<written.Message, source.Message>;
   Receipt: Same<written.Receipt, source.Receipt>;
   Options: Same<written.Options, source.Options>;
@@ -37,7 +40,7 @@ export const same: {
   Answer: Same<written.Answer, source.Answer>;
 } = {
   exports: true, connect: true, ParleyError: true, Client: true, Room: true, Status: true, BodyType: true, Limits: true,
-  Member: true, RoomInfo: true, Message: true, Receipt: true, Options: true, RoomOptions: true, ClientEvents: true,
+  Member: true, RoomInfo: true, GroupInfo: true, ReaderInfo: true, HookInfo: true, Message: true, Receipt: true, Options: true, RoomOptions: true, ClientEvents: true,
   RoomEvents: true, Fail: true, Retry: true, Service: true, ServiceEvents: true, SendOptions: true, WorkOptions: true,
   AnswerOptions: true, AskOptions: true, Job: true, Question: true, Answer: true,
 };
