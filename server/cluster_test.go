@@ -76,7 +76,7 @@ func freeAddresses(t *testing.T, n int) (all []string) {
 
 func TestThreeNodesAreOneServer(t *testing.T) {
 	at, stops := runCluster(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	for {
 		var told struct{ Servers []string }
@@ -140,9 +140,17 @@ func TestThreeNodesAreOneServer(t *testing.T) {
 		Nodes []struct{ Alive bool }
 		Ready bool
 	}
-	code, body := get(t, "http://"+at[1].HTTP+"/cluster")
-	if err := json.Unmarshal([]byte(body), &status); err != nil || code != 200 || len(status.Nodes) != 3 || !status.Ready {
-		t.Errorf("GET /cluster: %d %s", code, body)
+	for { // on a machine short of CPU a node may be taken for away at times
+		code, body := get(t, "http://"+at[1].HTTP+"/cluster")
+		if err := json.Unmarshal([]byte(body), &status); err != nil || code != 200 || len(status.Nodes) != 3 {
+			t.Fatalf("GET /cluster: %d %s", code, body)
+		}
+		if status.Ready {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("the cluster is not whole: %s", body)
+		}
 	}
 
 	// Bob's node goes, and he goes on at another that he was told of; what was said meanwhile he gets.
