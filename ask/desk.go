@@ -62,6 +62,7 @@ type question struct {
 
 	put  bool // to somebody at this node
 	full bool // somebody had too many questions
+	lost bool // an answer, between two nodes
 }
 
 // New makes a desk of one node alone, that nobody serves at.
@@ -184,6 +185,8 @@ func (q *question) failure() error {
 	switch {
 	case q.count > 0:
 		return nil
+	case q.lost:
+		return parley.Errorf(parley.Timeout, "what was answered was lost on its way")
 	case q.full:
 		return parley.Errorf(parley.Unavailable, "those who serve %s have too many questions now", room)
 	case q.put:

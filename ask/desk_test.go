@@ -2,6 +2,7 @@ package ask_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,14 +16,29 @@ import (
 // responder keeps the questions that are put to it.
 type responder struct {
 	*ask.Responder
+
+	mu        sync.Mutex
 	questions []*parley.Question
+}
+
+func (r *responder) put(q *parley.Question) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.questions = append(r.questions, q)
+}
+
+// asked gives the questions so far.
+func (r *responder) asked() []*parley.Question {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.questions)
 }
 
 func serve(t *testing.T, d *ask.Desk) *responder {
 	t.Helper()
 	r := new(responder)
 	var err error
-	r.Responder, err = d.Serve("r", func() {}, func(q *parley.Question) { r.questions = append(r.questions, q) })
+	r.Responder, err = d.Serve("r", func() {}, r.put)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +82,7 @@ func (a *asker) want(t *testing.T, told ...string) {
 }
 
 func answer(r *responder, n int, body string) error {
-	return r.Answer(r.questions[n].ID, &parley.Answer{From: "bob", Body: []byte(body)})
+	return r.Answer(r.asked()[n].ID, &parley.Answer{From: "bob", Body: []byte(body)})
 }
 
 func wantCode(t *testing.T, code parley.Code, err error) {

@@ -47,7 +47,7 @@ type origin struct{ node, id string }
 // away is what is asked of other nodes.
 type away struct {
 	ends   time.Time
-	waits  map[string]struct{} // nodes that are asked, and whose part is not over
+	waits  map[string]int      // nodes that are asked, and whose part is not over; how many answers came
 	tried  map[string]struct{} // all that were asked
 	later  time.Duration       // how long it goes on after all are asked; 0: they are
 	young  bool                // it waits for this node to know of others
@@ -65,7 +65,8 @@ type passed struct {
 	Type    parley.Type   `json:"type,omitempty"`
 	Timeout time.Duration `json:"timeout,omitempty"` // that is left
 	Most    int           `json:"most,omitempty"`
-	Code    parley.Code   `json:"code,omitempty"` // why a part is over without an answer
+	Code    parley.Code   `json:"code,omitempty"`  // why a part is over without an answer
+	Count   int           `json:"count,omitempty"` // of answers in a part that is over
 
 	body []byte
 }
@@ -183,14 +184,14 @@ func (n *nodes) ask(q *question, nodes []string) {
 		return
 	}
 	if q.away.tried == nil {
-		q.away.waits, q.away.tried = make(map[string]struct{}, len(nodes)), make(map[string]struct{}, len(nodes))
+		q.away.waits, q.away.tried = make(map[string]int, len(nodes)), make(map[string]struct{}, len(nodes))
 	}
 	p := passed{
 		Kind: passAsk, ID: q.Question.ID, Room: q.Question.Room, From: q.Question.From, Type: q.Question.Type,
 		Timeout: left, Most: q.Most - q.count, body: q.Question.Body,
 	}
 	for _, node := range nodes {
-		q.away.waits[node], q.away.tried[node] = struct{}{}, struct{}{}
+		q.away.waits[node], q.away.tried[node] = 0, struct{}{}
 		n.pass(node, &p)
 	}
 }
@@ -228,11 +229,13 @@ func (n *nodes) hear(from string, data []byte) {
 		n.dismiss(origin{from, p.ID})
 	case passAnswer:
 		if q := n.awaits(from, &p); q != nil {
+			q.away.waits[from]++
 			d.got(q, &parley.Answer{From: p.From, Type: p.Type, Body: p.body})
 		}
 	case passOver:
 		if q := n.awaits(from, &p); q != nil {
 			q.full = q.full || p.Code == parley.Unavailable
+			q.lost = q.lost || p.Count > q.away.waits[from]
 			delete(q.away.waits, from)
 			d.settle(q)
 		}
@@ -262,20 +265,20 @@ func (n *nodes) host(of origin, p *passed) {
 		End: func(count int, err error) {
 			delete(n.hosted, of)
 			if count < p.Most { // else who asked knows
-				n.pass(of.node, part(of, err))
+				n.pass(of.node, part(of, count, err))
 			}
 		},
 	})
 	if err := n.desk.start(q, p.Timeout); err != nil {
-		n.pass(of.node, part(of, err))
+		n.pass(of.node, part(of, 0, err))
 		return
 	}
 	n.hosted[of] = q
 }
 
 // part says that this node's part of a question is over.
-func part(of origin, err error) *passed {
-	p := &passed{Kind: passOver, ID: of.id}
+func part(of origin, count int, err error) *passed {
+	p := &passed{Kind: passOver, ID: of.id, Count: count}
 	if err != nil {
 		p.Code = parley.AsError(err).Code
 	}

@@ -170,7 +170,10 @@ func (n *nodes) whole(ctx context.Context) (leader int, err error) {
 	}
 }
 
-// leader is the node that leads, if all say that all is well and that it does; -1 = not yet.
+// roomsStream is the one partition of the rooms; beside it there is one of journals.
+const roomsStream = "rooms_0"
+
+// leader is the node that leads the rooms, if all say that all is well and that it does; -1 = not yet.
 func (n *nodes) leader(ctx context.Context) int {
 	leader := ""
 	for _, p := range n.procs {
@@ -185,21 +188,30 @@ func (n *nodes) leader(ctx context.Context) int {
 		var said struct {
 			Ready      bool
 			Partitions []struct {
-				Leader   string
-				Replicas []struct{ Alive, Current bool }
+				Stream, Leader string
+				Replicas       []struct{ Alive, Current bool }
 			}
 		}
 		err = errors.Join(json.NewDecoder(resp.Body).Decode(&said), resp.Body.Close())
-		if err != nil || !said.Ready || len(said.Partitions) != 1 {
+		if err != nil || !said.Ready {
 			return -1
 		}
-		part := said.Partitions[0]
-		well := len(part.Replicas) == nodeCount-1 && (leader == "" || leader == part.Leader)
-		for _, r := range part.Replicas {
-			well = well && r.Alive && r.Current
-		}
-		if leader = part.Leader; !well {
-			return -1
+		for _, part := range said.Partitions {
+			if part.Leader == "" || len(part.Replicas) != nodeCount-1 {
+				return -1
+			}
+			for _, r := range part.Replicas {
+				if !r.Alive || !r.Current {
+					return -1
+				}
+			}
+			if part.Stream != roomsStream {
+				continue
+			}
+			if leader != "" && leader != part.Leader {
+				return -1
+			}
+			leader = part.Leader
 		}
 	}
 	i, err := strconv.Atoi(strings.TrimPrefix(leader, "n"))

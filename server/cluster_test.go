@@ -76,7 +76,7 @@ func freeAddresses(t *testing.T, n int) (all []string) {
 
 func TestThreeNodesAreOneServer(t *testing.T) {
 	at, stops := runCluster(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	for {
 		var told struct{ Servers []string }
