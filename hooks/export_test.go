@@ -12,3 +12,6 @@ func ParseStamped(s string) (stamp string, sums []string, err error) {
 	p, err := parseStamped(s)
 	return p.stamp, p.sums, err
 }
+
+// Left says whether the drain has begun.
+func (s *Sender) Left() bool { return s.left() }

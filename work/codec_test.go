@@ -1,6 +1,7 @@
 package work_test
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -80,5 +81,17 @@ func TestStepsAreApplied(t *testing.T) {
 				t.Errorf("%d open, %v", open, err)
 			}
 		})
+	}
+}
+
+func TestJobsOfAnotherVersionOrKindAreNotRead(t *testing.T) {
+	t.Parallel()
+	record := work.Messages([]*parley.Message{{Seq: 3, Prev: 2, ID: "i", From: "ada", Body: []byte("x")}})
+	for at, name := range []string{"version", "kind"} {
+		other := bytes.Clone(record)
+		other[at] = 99
+		if _, err := work.ReadMessages("r", other); err == nil {
+			t.Errorf("a %s that nobody knows is read", name)
+		}
 	}
 }
