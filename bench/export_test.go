@@ -70,7 +70,7 @@ func CutFrames(pieces ...string) []string {
 
 // CountEvents counts the messages in a stream of events that comes in pieces.
 func CountEvents(pieces ...string) (n int64) {
-	var e eventCounter
+	e := eventCounter{mark: eventMark}
 	for _, p := range pieces {
 		k, _ := e.count([]byte(p))
 		n += k

@@ -66,24 +66,47 @@ func (e *Engine) surplus(now time.Time) (own int, give *partition, to string) {
 		if e.parts[i].quiet {
 			leads = journals
 		}
-		if peer, ok := e.successor(&s, leads); ok && leads[peer]+2 <= leads[me] {
-			return leads[me], e.parts[i], peer
+		if peer, ok := e.successor(&s, leads); ok && leads.uneven(me, peer) {
+			return leads.all[me], e.parts[i], peer
 		}
 	}
 	return 0, nil, ""
 }
 
-// leads counts the partitions of each node, and those of journals by themselves: each kind is spread
-// evenly. The watch's mu is held.
-func (e *Engine) leads() (rooms, journals map[string]int) {
-	rooms, journals = make(map[string]int), make(map[string]int)
+// leads is how many partitions of a kind, rooms' or journals', each node leads, and how many of all.
+type leads struct{ kind, all map[string]int }
+
+func (l leads) add(node string) {
+	l.kind[node]++
+	l.all[node]++
+}
+
+// fewer says whether a leads fewer than b: of the kind, or as many of it and fewer of all.
+func (l leads) fewer(a, b string) bool {
+	if l.kind[a] != l.kind[b] {
+		return l.kind[a] < l.kind[b]
+	}
+	return l.all[a] < l.all[b]
+}
+
+// uneven says whether one partition of the kind should go from one node to another: each kind is spread
+// evenly, and so that all of them are.
+func (l leads) uneven(from, to string) bool {
+	more := l.kind[from] - l.kind[to]
+	return more >= 2 || (more == 1 && l.all[from]-l.all[to] >= 2)
+}
+
+// leads counts them. The watch's mu is held.
+func (e *Engine) leads() (rooms, journals leads) {
+	all := make(map[string]int)
+	rooms, journals = leads{make(map[string]int), all}, leads{make(map[string]int), all}
 	for i, s := range e.watched.by {
 		switch {
 		case s.leader == "":
 		case e.parts[i].quiet:
-			journals[s.leader]++
+			journals.add(s.leader)
 		default:
-			rooms[s.leader]++
+			rooms.add(s.leader)
 		}
 	}
 	return rooms, journals
@@ -91,13 +114,13 @@ func (e *Engine) leads() (rooms, journals map[string]int) {
 
 // successor gives the replica that leads the fewest partitions, is up to date and stays. The watch's mu
 // is held.
-func (e *Engine) successor(s *seen, leads map[string]int) (string, bool) {
+func (e *Engine) successor(s *seen, leads leads) (string, bool) {
 	best := ""
 	for _, r := range s.replicas {
 		if !e.alive(r) || !r.Current || time.Since(e.watched.leaving[r.Name]) < leavingFor {
 			continue
 		}
-		if best == "" || leads[r.Name] < leads[best] {
+		if best == "" || leads.fewer(r.Name, best) {
 			best = r.Name
 		}
 	}
@@ -183,7 +206,7 @@ func (e *Engine) giveAll(ctx context.Context, began time.Time) (given map[*parti
 			leads = journals
 		}
 		if peer, ok := e.successor(&s, leads); ok {
-			leads[peer]++
+			leads.add(peer)
 			given[e.parts[i]] = peer
 		}
 	}

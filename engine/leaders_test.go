@@ -1,44 +1,57 @@
 package engine_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"parley/engine"
 )
 
-// leadsBy gives how many partitions each node leads in one node's eyes; nil while it does not know of
-// a leader for each partition.
-func leadsBy(e *engine.Engine) map[string]int {
+// leadsBy gives how many partitions each node leads in one node's eyes, and how many of these are rooms';
+// nil while it does not know of a leader for each partition.
+func leadsBy(e *engine.Engine) (all, rooms map[string]int) {
 	s := e.Status()
 	if !s.Majority {
-		return nil
+		return nil, nil
 	}
-	by := make(map[string]int)
+	all, rooms = make(map[string]int), make(map[string]int)
 	for _, p := range s.Partitions {
-		by[p.Leader]++
+		all[p.Leader]++
+		if strings.HasPrefix(p.Stream, "rooms") {
+			rooms[p.Leader]++
+		}
 	}
-	return by
+	return all, rooms
 }
 
-// untilSpread waits until all of these nodes agree that each node leads its share of four partitions.
+// isShare says whether each of so many nodes has its share of n.
+func isShare(by map[string]int, n, nodes int) bool {
+	for _, has := range by {
+		if has < n/nodes || has > (n+nodes-1)/nodes {
+			return false
+		}
+	}
+	return len(by) == nodes
+}
+
+// untilSpread waits until all of these nodes agree that each node leads its share of four partitions of
+// rooms, and of these and four of journals.
 func (cl *cluster) untilSpread(t *testing.T, which ...int) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); ; tick() {
 		spread := true
 		for _, i := range which {
-			by := leadsBy(cl.nodes[i])
-			spread = spread && len(by) == len(which)
-			for _, n := range by {
-				spread = spread && n >= 4/len(which) && n <= (4+len(which)-1)/len(which)
-			}
+			all, rooms := leadsBy(cl.nodes[i])
+			spread = spread && isShare(all, 8, len(which)) && isShare(rooms, 4, len(which))
 		}
 		if spread {
 			return
 		}
 		if time.Now().After(end) {
 			for _, i := range which {
-				t.Logf("n%d sees %v", i+1, leadsBy(cl.nodes[i]))
+				all, rooms := leadsBy(cl.nodes[i])
+				t.Logf("n%d sees %v, of rooms %v", i+1, all, rooms)
 			}
 			t.Fatal("the leaders are not spread evenly")
 		}
@@ -66,8 +79,8 @@ func TestANodeThatHandsOverIsGivenNothing(t *testing.T) {
 	cl.untilSpread(t, 0, 1, 2)
 	cl.nodes[2].HandOver()
 	for end := time.Now().Add(2 * engine.SpreadAfter); time.Now().Before(end); tick() {
-		if n := leadsBy(cl.nodes[0])["n3"]; n > 0 && time.Until(end) < engine.SpreadAfter {
-			t.Fatalf("it leads %d partitions again", n)
+		if all, _ := leadsBy(cl.nodes[0]); all["n3"] > 0 && time.Until(end) < engine.SpreadAfter {
+			t.Fatalf("it leads %d partitions again", all["n3"])
 		}
 	}
 	cl.untilSpread(t, 0, 1)

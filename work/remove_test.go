@@ -262,6 +262,31 @@ func TestTheLettersOfAGroupThatWasRemoved(t *testing.T) {
 	}
 }
 
+// A letter that is put back into a group that is still copying its room does not make a second job of its
+// message.
+func TestALetterOfAGroupThatWasRemovedWaitsForTheCopy(t *testing.T) {
+	b := newBench(t, logtest.Options{})
+	const n = 40
+	for range n {
+		b.put(parley.Draft{Room: "r", Body: make([]byte, 100<<10)}) // in many records
+	}
+	w := b.take("r", "g", 1)
+	for range n - 1 {
+		b.must(b.done(w.next()))
+	}
+	b.must(b.fail(w.next(), "no"))
+	w.Leave()
+	b.must(b.work.Remove(t.Context(), "r", "g"))
+	w = b.take("r", "g", 1)
+	b.again("r", b.letters("r")[0])
+	b.groups("r", work.GroupInfo{Group: "g", Pending: n, Taken: 1, Sessions: 1})
+	for range n {
+		b.must(b.done(w.next()))
+	}
+	w.Leave()
+	b.groups("r", work.GroupInfo{Group: "g"})
+}
+
 // A room does not wait for the copies of a group that is gone.
 func TestARoomIsFreeOfAGroupThatWasRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
