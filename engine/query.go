@@ -19,10 +19,11 @@ import (
 // reader asks the store for messages. A question is one request or a row of them on one
 // connection; the server answers a connection's requests in order.
 type reader struct {
-	nc     *nats.Conn
-	prefix string // of the subjects on which questions are answered
-	turns  *semaphore.Weighted
-	mixed  bool // several replicas may answer a row of requests, not one in its order
+	nc      *nats.Conn
+	prefix  string // of the subjects on which questions are answered
+	turns   *semaphore.Weighted
+	mixed   bool // several replicas may answer a row of requests, not one in its order
+	patient bool // there are replicas: where nobody answers, one may be about to
 
 	mu      sync.Mutex
 	next    uint64
@@ -59,9 +60,9 @@ const directGet = "$JS.API.DIRECT.GET."
 // errUnreachable is what a read meets while the store is being opened again, or hangs.
 var errUnreachable = parley.Errorf(parley.Unavailable, "the log cannot be read now")
 
-func newReader(nc *nats.Conn, mixed bool) (*reader, error) {
+func newReader(nc *nats.Conn, mixed, patient bool) (*reader, error) {
 	r := &reader{
-		nc: nc, mixed: mixed, prefix: nats.NewInbox() + ".",
+		nc: nc, mixed: mixed, patient: patient, prefix: nats.NewInbox() + ".",
 		turns:   semaphore.NewWeighted(questionsAtOnce),
 		waiting: make(map[uint64]*question),
 	}
@@ -97,18 +98,31 @@ func (r *reader) batch(ctx context.Context, stream string, req request) ([]*nats
 	if err != nil {
 		return nil, err
 	}
-	answers, err := r.ask(ctx, stream, 0, func(publish func([]byte) error) error { return publish(body) })
-	if err != nil {
-		return nil, err
-	}
-	end := answers[len(answers)-1]
-	switch status := end.Header.Get(hdrStatus); status {
-	case "204", "404":
-		return answers[:len(answers)-1], nil
-	default:
-		return nil, errUnreachable.Because(fmt.Errorf("stream %s answers %s %s", stream, status, end.Header.Get("Description")))
+	for began := time.Now(); ; {
+		answers, err := r.ask(ctx, stream, 0, func(publish func([]byte) error) error { return publish(body) })
+		if err != nil {
+			return nil, err
+		}
+		end := answers[len(answers)-1]
+		status := end.Header.Get(hdrStatus)
+		switch {
+		case status == "204" || status == "404":
+			return answers[:len(answers)-1], nil
+		case status == noResponders && r.patient && time.Since(began) < patience:
+			if err := rest(ctx, fenceMost); err != nil {
+				return nil, errUnreachable.Because(err)
+			}
+		default:
+			return nil, errUnreachable.Because(fmt.Errorf("stream %s answers %s %s", stream, status, end.Header.Get("Description")))
+		}
 	}
 }
+
+// A replica that has just come to be answers nothing for a moment.
+const (
+	noResponders = "503"
+	patience     = time.Second
+)
 
 // bySeq asks for messages by seq. Those that are gone are left out; the others are ascending as
 // seqs are, though several replicas may have answered.

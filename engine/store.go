@@ -152,7 +152,7 @@ func (s *store) connect(user, secret string, c *Config) (err error) {
 		if err != nil {
 			return err
 		}
-		if *r, err = newReader(nc, c.replicated() && !c.readsHere()); err != nil {
+		if *r, err = newReader(nc, c.replicated() && !c.readsHere(), c.replicated()); err != nil {
 			return err
 		}
 	}

@@ -139,7 +139,8 @@ func (m *mapping) run(ctx context.Context) error {
 	var others sync.WaitGroup
 	m.seen, m.behind, m.saved = m.state.After, len(newest), m.state.Written
 	for i, name := range m.rooms() {
-		others.Go(func() { m.follow(inner, i, name, newest[i]) })
+		after := m.state.After[i]
+		others.Go(func() { m.follow(inner, i, name, after, newest[i]) })
 	}
 	others.Go(m.collect)
 	err = m.loop(inner)
@@ -175,9 +176,8 @@ func (m *mapping) newest(ctx context.Context) (at positions, err error) {
 	return at, nil
 }
 
-// follow brings what comes to a room, and says when it has brought what was there at the start.
-func (m *mapping) follow(ctx context.Context, room int, name string, newest uint64) {
-	after := m.state.After[room]
+// follow brings what comes to a room behind a seq, and says when it has brought what was there at the start.
+func (m *mapping) follow(ctx context.Context, room int, name string, after, newest uint64) {
 	caught, first := false, true
 	reached := func(seq uint64) {
 		if !caught && seq >= newest {
