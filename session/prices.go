@@ -29,8 +29,13 @@ var prices = map[wire.Kind]price{
 		return a.Send(op.Room, s.Quota.Slow() && !who.Anonymous && who.Grants.Allows(auth.Moderate, op.Room))
 	},
 	wire.Ask:    writes, // to all who serve the room
-	wire.Answer: writes,
-	wire.Done:   writes,
+	wire.Answer: free,   // the question was paid for; refused, who asked would wait in vain
+	wire.Done: func(_ *Server, a *quota.Account, _ *auth.Principal, op *wire.Op) error {
+		if op.Job != "" {
+			return nil // it was paid for when its message was sent; refused, it would be done again
+		}
+		return a.Write()
+	},
 	wire.Retry:  writes,
 	wire.Fail:   writes,
 	wire.Remove: writes,

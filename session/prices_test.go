@@ -15,7 +15,7 @@ import (
 )
 
 // unpriced are the operations that cost nothing, each for a reason that stands in prices.
-var unpriced = []wire.Kind{wire.Busy, wire.Drain, wire.Hello, wire.Leave, wire.Ping, wire.Release, wire.Signal, wire.Stop}
+var unpriced = []wire.Kind{wire.Answer, wire.Busy, wire.Drain, wire.Hello, wire.Leave, wire.Ping, wire.Release, wire.Signal, wire.Stop}
 
 // priced are operations that cost something, each by the limit it meets; %d is another number each time.
 var priced = map[wire.Kind]struct {
@@ -24,7 +24,6 @@ var priced = map[wire.Kind]struct {
 }{
 	wire.Send:        {`{"op":"send","room":"r","body":"x","ref":%d}`, quota.Sends},
 	wire.Ask:         {`{"op":"ask","room":"r","body":"x","ref":%d}`, quota.Sends},
-	wire.Answer:      {`{"op":"answer","room":"r","question":"4f.%d","body":"x"}`, quota.Sends},
 	wire.Take:        {`{"op":"take","room":"r","group":"g","ref":%d}`, quota.Sends},
 	wire.Done:        {`{"op":"done","room":"r","reader":"a","seq":%d}`, quota.Sends},
 	wire.Retry:       {`{"op":"retry","room":"r","job":"g.%d.1"}`, quota.Sends},
@@ -92,7 +91,8 @@ func TestPricesArePaid(t *testing.T) {
 		limit(t, server, tight)
 		p := newPeer(t, server, wire.JSONLines{}, "ada")
 		for range n {
-			p.do(`{"op":"busy","room":"r","job":"g.1.1"}`, `{"op":"release","room":"r","job":"g.1.1"}`, `{"op":"stop","room":"r","group":"g"}`, `{"op":"leave","room":"r"}`)
+			p.do(`{"op":"busy","room":"r","job":"g.1.1"}`, `{"op":"release","room":"r","job":"g.1.1"}`, `{"op":"done","room":"r","job":"g.1.1"}`,
+				`{"op":"answer","room":"r","question":"4f.1","body":"x"}`, `{"op":"stop","room":"r","group":"g"}`, `{"op":"leave","room":"r"}`)
 		}
 		p.do(`{"op":"ping","ref":"end"}`)
 		if all := p.want(`"pong"`); strings.Contains(all, `"rate_limited"`) {
