@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"parley"
 	"parley/engine"
@@ -31,7 +34,11 @@ type natsSettings struct {
 	Name, Dir       string
 	Client, Cluster string   // addresses
 	Routes          []string // addresses of all
+	Tenants         int      // accounts beside the first, each with a log of its own
 }
+
+// tenant names an account and its user; 0 is the first, of whom nobody need know.
+func tenant(i int) string { return fmt.Sprint("parley", i) }
 
 // natsServer never returns.
 func natsServer(config string) {
@@ -64,11 +71,29 @@ func natsServer(config string) {
 	for _, a := range s.Routes {
 		o.Routes = append(o.Routes, &url.URL{Scheme: "nats-route", Host: a})
 	}
+	if s.Tenants > 0 {
+		o.Username, o.Password = "", ""
+		o.Users = []*server.User{{Username: "parley", Password: "secret"}}
+	}
+	for i := range s.Tenants {
+		a := server.NewAccount(tenant(i + 1))
+		o.Accounts = append(o.Accounts, a)
+		o.Users = append(o.Users, &server.User{Username: a.Name, Password: "secret", Account: a})
+	}
 	srv, err := server.NewServer(o)
 	if err != nil {
 		fail(err)
 	}
 	srv.Start()
+	for i := range s.Tenants {
+		a, err := srv.LookupAccount(tenant(i + 1))
+		if err == nil {
+			err = a.EnableJetStream(nil, nil)
+		}
+		if err != nil {
+			fail(err)
+		}
+	}
 	if !srv.ReadyForConnections(30 * time.Second) {
 		fail(errors.New("a nats-server did not start"))
 	}
@@ -84,15 +109,17 @@ type natsCluster struct {
 	t         *testing.T
 	settings  []natsSettings
 	processes []*process
+	user      string // whose log it is
 }
 
-func newNATSCluster(t *testing.T) *natsCluster {
+func newNATSCluster(t *testing.T, tenants ...int) *natsCluster {
 	t.Helper()
-	c := &natsCluster{t: t, processes: make([]*process, 3)}
+	c := &natsCluster{t: t, processes: make([]*process, 3), user: "parley"}
 	addresses := freeAddresses(t, 6)
 	for i := range 3 {
 		c.settings = append(c.settings, natsSettings{
 			Name: fmt.Sprint("nats", i), Dir: t.TempDir(), Client: addresses[3+i], Cluster: addresses[i], Routes: addresses[:3],
+			Tenants: append(tenants, 0)[0],
 		})
 		c.start(i)
 	}
@@ -126,7 +153,7 @@ func (c *natsCluster) server(name string) int {
 func (c *natsCluster) url() string {
 	var all []string
 	for _, s := range c.settings {
-		all = append(all, "nats://parley:secret@"+s.Client)
+		all = append(all, "nats://"+c.user+":secret@"+s.Client)
 	}
 	return strings.Join(all, ",")
 }
@@ -146,14 +173,48 @@ func (c *natsCluster) open(n int, config engine.Config) *cluster {
 	return cl
 }
 
+// empty deletes what an account has: each stream keeps three servers busy.
+func (c *natsCluster) empty(t *testing.T) {
+	nc, err := nats.Connect(c.url())
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	names := js.StreamNames(ctx)
+	for name := range names.Name() {
+		if err := js.DeleteStream(ctx, name); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := names.Err(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestConformanceOnAnExternalCluster(t *testing.T) {
 	if testing.Short() {
-		t.Skip("each of the suite's tests starts a cluster")
+		t.Skip("it takes long")
 	}
+	const tenants = 64
+	servers := newNATSCluster(t, tenants)
 	first := 0
 	logtest.Run(t, func(t *testing.T, s logtest.Settings) logtest.Harness {
+		if first++; first > tenants {
+			t.Fatal("the suite has more tests than there are accounts")
+		}
 		disk := newFaultySync()
-		cl := newNATSCluster(t).open(3, engine.Config{
+		own := *servers
+		own.t, own.user = t, tenant(first)
+		t.Cleanup(func() { own.empty(t) })
+		cl := own.open(3, engine.Config{
 			RetainMessages: s.RetainMessages,
 			MaxInflight:    s.MaxInflight,
 			Sync:           disk.sync,
@@ -166,7 +227,6 @@ func TestConformanceOnAnExternalCluster(t *testing.T) {
 				}
 			}
 		})
-		first++
 		return logtest.Harness{Log: newAnywhere(cl, first), Tick: tick, Hold: disk.hold, Fail: func(err error) {
 			disk.fail(err)
 			for _, e := range cl.nodes {
