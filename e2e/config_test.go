@@ -112,6 +112,7 @@ func TestSettings(t *testing.T) {
 				t.Fatalf("%v: %s", err, &p.stderr)
 			}
 			s.addr.Store(&found[1])
+			s.expectTLS(found[1]) // another server may have had the port
 			c := hello(t, s, "ada")
 			for _, body := range []string{"1", "2", "3", "4"} {
 				c.publish("r", body)

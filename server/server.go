@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"parley"
 	"syscall"
 	"time"
 
@@ -117,7 +118,7 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 		}
 	})
 	defer stopAsking()
-	stopFollowing, err := follow(ctx, sessions, c.Retain.Age)
+	stopFollowing, err := follow(ctx, sessions, c.Retain.Age, c.shared())
 	if err != nil {
 		return early(ctx, err, logger)
 	}
@@ -206,11 +207,19 @@ func early(ctx context.Context, err error, logger *slog.Logger) error {
 }
 
 // follow has sessions know what operations revoke, until stop. starting bounds how long it takes to know
-// those of before.
-func follow(starting context.Context, sessions *session.Server, retain time.Duration) (stop func(), err error) {
+// those of before. A log that is shared with other nodes may not be readable yet: it is tried again.
+func follow(starting context.Context, sessions *session.Server, retain time.Duration, shared bool) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	started := context.AfterFunc(starting, cancel)
 	wait, err := sessions.FollowRevocations(ctx, retain)
+	for shared && parley.AsError(err).Code == parley.Unavailable && ctx.Err() == nil {
+		sessions.Logger.Warn("the log cannot be read yet; trying again", "error", err)
+		select {
+		case <-time.After(followAgain):
+		case <-ctx.Done():
+		}
+		wait, err = sessions.FollowRevocations(ctx, retain)
+	}
 	if !started() && err == nil { // it was cancelled, and what follows with it
 		wait()
 		err = starting.Err()
@@ -224,6 +233,8 @@ func follow(starting context.Context, sessions *session.Server, retain time.Dura
 		wait()
 	}, nil
 }
+
+const followAgain = 250 * time.Millisecond
 
 // listen takes an address; flag is what sets it.
 func listen(flag, addr string) (*net.TCPListener, error) {

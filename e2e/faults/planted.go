@@ -29,9 +29,9 @@ var plants = []plant{
 	{
 		name: "ack-before-store", faults: "kill-9,pause",
 		file: "engine/attempt.go",
-		old:  "timer := time.NewTimer(min(attemptFor, max(time.Until(batch[0].due), 0)))",
+		old:  "a := b.hear(q.acks, q.vote, n, min(attemptFor, max(time.Until(batch[0].due), 0)))",
 		new: "if true {\nreturn ackedBatch{verdict: stored, seq: b.engine.mark.at(q.part) + uint64(len(batch))}\n}\n" +
-			"timer := time.NewTimer(min(attemptFor, max(time.Until(batch[0].due), 0)))",
+			"a := b.hear(q.acks, q.vote, n, min(attemptFor, max(time.Until(batch[0].due), 0)))",
 	},
 	{
 		name: "ack-by-a-minority", faults: "isolated,pause", // no answer is taken for a good one
@@ -68,8 +68,8 @@ var plants = []plant{
 	{
 		name: "resume-off-by-one", faults: "kill-9",
 		file: "session/rooms.go",
-		old:  "return s.enterAs(ctx, op, j)\n}",
-		new:  "if j.Start.After != nil && *j.Start.After > 0 {\nlater := *j.Start.After + 1\nj.Start.After = &later\n}\nreturn s.enterAs(ctx, op, j)\n}",
+		old:  "return s.enterAs(ctx, op, j, 0)\n}",
+		new:  "if j.Start.After != nil && *j.Start.After > 0 {\nlater := *j.Start.After + 1\nj.Start.After = &later\n}\nreturn s.enterAs(ctx, op, j, 0)\n}",
 	},
 	{
 		name: "stream-resumes-live", faults: "kill-9",
