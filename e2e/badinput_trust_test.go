@@ -168,7 +168,7 @@ func TestLogsAreWholeLinesWithoutSecrets(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, &p.stderr)
 	}
-	s.addr.Store(&found[1])
+	s.reached(found[1])
 	web := found[2]
 
 	good := tokenFor(t, "ada", []grant{{"**", everyRight}})

@@ -111,8 +111,7 @@ func TestSettings(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%v: %s", err, &p.stderr)
 			}
-			s.addr.Store(&found[1])
-			s.expectTLS(found[1]) // another server may have had the port
+			s.reached(found[1])
 			c := hello(t, s, "ada")
 			for _, body := range []string{"1", "2", "3", "4"} {
 				c.publish("r", body)
@@ -133,7 +132,7 @@ func TestOpenServerListensForOthers(t *testing.T) {
 	s.start()
 	_, port, _ := net.SplitHostPort(s.address())
 	addr := "127.0.0.1:" + port
-	s.addr.Store(&addr)
+	s.reached(addr)
 	hello(t, s, "ada").publish("r", "hi")
 }
 
@@ -149,7 +148,7 @@ func TestJSONLog(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, &p.stderr)
 	}
-	s.addr.Store(&found[1])
+	s.reached(found[1])
 	s.process = p
 	c := dial(t, s)
 	c.send("a line\x1b[2J {\"a\":1}")

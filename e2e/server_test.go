@@ -92,8 +92,7 @@ func (s *server) tryStart() error {
 	if err != nil {
 		return fmt.Errorf("the server did not start: %w\n%s", err, &p.stderr)
 	}
-	s.addr.Store(&found[1])
-	s.expectTLS(found[1])
+	s.reached(found[1])
 	return nil
 }
 

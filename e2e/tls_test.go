@@ -54,8 +54,9 @@ func (s *server) secure() {
 	s.tls = authority.Client()
 }
 
-// expectTLS has clients speak TLS with the server at an address, or not.
-func (s *server) expectTLS(addr string) {
+// reached has clients go to an address, and speak TLS there or not.
+func (s *server) reached(addr string) {
+	s.addr.Store(&addr)
 	if s.tls == nil {
 		secured.Delete(addr) // another server's once
 		return
