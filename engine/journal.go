@@ -38,6 +38,16 @@ func (e *Engine) journal(name string) (place, error) {
 
 // Write implements parley.Journals.
 func (e *Engine) Write(ctx context.Context, journal string, record []byte, done func(uint64, error)) error {
+	return e.write(ctx, journal, nil, record, done)
+}
+
+// WriteNext implements parley.Journals.
+func (e *Engine) WriteNext(ctx context.Context, journal string, last uint64, record []byte, done func(uint64, error)) error {
+	return e.write(ctx, journal, &last, record, done)
+}
+
+// write writes a record; behind, where not nil, is the seq of the journal's newest one.
+func (e *Engine) write(ctx context.Context, journal string, behind *uint64, record []byte, done func(uint64, error)) error {
 	pl, err := e.journal(journal)
 	if err != nil {
 		return err
@@ -47,6 +57,9 @@ func (e *Engine) Write(ctx context.Context, journal string, record []byte, done 
 	}
 	s := slot{place: pl, done: func(r parley.Receipt, err error) { done(r.Seq, err) }}
 	return e.append(ctx, s, len(record), func(token uint64) error {
+		if behind != nil && e.batches != nil {
+			return e.batches.commitBehind(pl, token, *behind, record)
+		}
 		return e.committer().commit(pl, token, "", record)
 	})
 }
