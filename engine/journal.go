@@ -71,12 +71,39 @@ func (e *Engine) end(ctx context.Context, p *partition) (uint64, error) {
 	if e.batches == nil {
 		return bound, nil
 	}
-	last, err := e.store.Load().lastSeq(ctx, p)
+	err := e.asking(ctx, func(ctx context.Context) error {
+		last, err := e.store.Load().lastSeq(ctx, p)
+		bound = max(bound, last)
+		return err
+	})
 	if err != nil {
-		return 0, errUnreachable.Because(err)
+		return 0, err
 	}
-	bound = max(bound, last)
 	return bound, e.fence(ctx, p, bound)
+}
+
+// asking has a partition's leader asked again where it does not answer: a question may go to one that
+// has just been replaced, and nobody says so.
+func (e *Engine) asking(ctx context.Context, ask func(context.Context) error) error {
+	if e.batches == nil {
+		if err := ask(ctx); err != nil {
+			return errUnreachable.Because(err)
+		}
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	for {
+		once, done := context.WithTimeout(ctx, watchWithin)
+		err := ask(once)
+		done()
+		if err == nil {
+			return nil
+		}
+		if rest(ctx, retryPause) != nil {
+			return errUnreachable.Because(err)
+		}
+	}
 }
 
 // Records implements parley.Journals.
@@ -141,12 +168,15 @@ func (e *Engine) Trim(ctx context.Context, journal string, seq uint64) error {
 	if err != nil || seq == 0 {
 		return err
 	}
-	stream, err := e.store.Load().js.Stream(ctx, pl.part.stream)
-	if err == nil {
-		err = stream.Purge(ctx, jetstream.WithPurgeSubject(pl.subject), jetstream.WithPurgeSequence(seq+1))
-	}
+	err = e.asking(ctx, func(ctx context.Context) error {
+		stream, err := e.store.Load().js.Stream(ctx, pl.part.stream)
+		if err == nil {
+			err = stream.Purge(ctx, jetstream.WithPurgeSubject(pl.subject), jetstream.WithPurgeSequence(seq+1))
+		}
+		return err
+	})
 	if err != nil {
-		return errUnreachable.Because(fmt.Errorf("trim a journal: %w", err))
+		return fmt.Errorf("trim a journal: %w", err)
 	}
 	return e.trimmed(ctx, pl, seq)
 }
@@ -171,13 +201,16 @@ func (e *Engine) trimmed(ctx context.Context, pl place, seq uint64) error {
 func (e *Engine) Journals(ctx context.Context, prefix string) ([]string, error) {
 	var names []string
 	for _, p := range e.parts[e.cfg.Partitions:] {
-		stream, err := e.store.Load().js.Stream(ctx, p.stream)
+		var info *jetstream.StreamInfo
+		err := e.asking(ctx, func(ctx context.Context) error {
+			stream, err := e.store.Load().js.Stream(ctx, p.stream)
+			if err == nil {
+				info, err = stream.Info(ctx, jetstream.WithSubjectFilter(p.roomPrefix+"*"))
+			}
+			return err
+		})
 		if err != nil {
-			return nil, errUnreachable.Because(err)
-		}
-		info, err := stream.Info(ctx, jetstream.WithSubjectFilter(p.roomPrefix+"*"))
-		if err != nil {
-			return nil, errUnreachable.Because(err)
+			return nil, err
 		}
 		for subject := range info.State.Subjects {
 			name, err := roomOf(subject)
