@@ -54,9 +54,10 @@ func (g *group) copyOn(ctx context.Context) (again bool, err error) {
 	}
 	g.mu.Lock()
 	g.copying = true
+	last := g.tail
 	g.grown = g.grown || page.More || len(part) < len(page.Messages)
 	g.mu.Unlock()
-	return false, g.write(ctx, g.jobsJournal, record, func(seq uint64) { g.copiedPart(seq, part, len(record)) })
+	return false, g.write(ctx, g.jobsJournal, last, record, func(seq uint64) { g.copiedPart(seq, part, len(record)) })
 }
 
 // copiedPart notes that a part of the room is in the journal. g.mu is held.
@@ -75,10 +76,10 @@ func (g *group) copiedPart(seq uint64, part []*parley.Message, bytes int) {
 	g.manager.counts.copied.Add(uint64(len(part)))
 }
 
-// write writes a record. durable is called with g.mu held; if the write fails, this life does.
-func (g *group) write(ctx context.Context, journal string, record []byte, durable func(seq uint64)) error {
+// write writes the record of a journal that comes behind its last one. durable is called with g.mu held; if the write fails, this life does.
+func (g *group) write(ctx context.Context, journal string, last uint64, record []byte, durable func(seq uint64)) error {
 	g.writes.Add(1)
-	err := g.manager.Journals.Write(ctx, journal, record, func(seq uint64, err error) {
+	err := g.manager.Journals.WriteNext(ctx, journal, last, record, func(seq uint64, err error) {
 		defer g.writes.Done()
 		g.mu.Lock()
 		defer g.mu.Unlock()

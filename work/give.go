@@ -26,6 +26,9 @@ type Taking struct {
 	// Taken, if not nil, is called before the first job is given.
 	Taken func()
 
+	// Holds names jobs that the worker was given by an owner before this one, and still holds.
+	Holds []string
+
 	// Give is called with each job, one at a time, until Stop or Leave has returned. It must not
 	// block, nor call into this package.
 	Give func(*parley.Job)
@@ -41,7 +44,7 @@ type Taker struct {
 	deadline        time.Duration
 	jobs            map[*job]int // that it holds, with the bytes of each
 	bytes           int
-	stopped         bool
+	stopped, left   bool
 	queued          bool // among the hungry
 }
 
@@ -64,10 +67,14 @@ func (m *Manager) Take(ctx context.Context, t Taking) (*Taker, error) {
 	taker := &Taker{group: g, give: t.Give, prefetch: t.Prefetch, tries: t.Tries, deadline: t.Deadline, jobs: make(map[*job]int)}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if isClosed(g.ended) {
+		return nil, ErrElsewhere
+	}
 	if t.Taken != nil {
 		t.Taken()
 	}
 	g.takers++
+	g.claim(taker, t.Holds)
 	g.offer(taker)
 	g.wake()
 	return taker, nil
@@ -140,6 +147,7 @@ func (t *Taker) Leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	t.stop()
+	t.left = true
 	for j := range t.jobs {
 		g.unqueue(j)
 		g.giveUp(j, "connection lost", now)
@@ -177,6 +185,11 @@ func (g *group) hand(ctx context.Context) (again bool, err error) {
 			return false, nil
 		}
 		now := time.Now()
+		if now.Before(g.quiet) {
+			g.mu.Unlock()
+			return false, nil
+		}
+		g.honour(now)
 		g.tick(now)
 		seq, record := g.giveAll(now)
 		few := g.ready.Len() == 0 && len(g.hungry) > 0 && g.takers > 0 && g.read < g.tail && len(g.open) < window
@@ -230,6 +243,8 @@ func (g *group) giveAll(now time.Time) (seq, record uint64) {
 			g.manager.counts.expired.Add(1)
 			g.ready.remove(j)
 			g.finish(j, now, nil)
+			continue
+		case g.claimed(j, now):
 			continue
 		case j.message == nil:
 			return j.seq, j.record

@@ -29,6 +29,7 @@ type group struct {
 	steps       string        // the other journal's name
 	kick        chan struct{} // of one: there may be something to do
 	opened      chan struct{} // closed when the journals were read for the first time
+	ended       chan struct{} // closed when it is kept here no more
 	missing     error         // set before opened is closed: there is no such group
 	writes      sync.WaitGroup
 
@@ -48,6 +49,9 @@ type books struct {
 	past  map[uint64]past // what the steps say of jobs that are not loaded yet
 	bytes int             // of bodies in memory
 
+	claims map[uint64]claim // jobs that workers hold of another owner, by seq
+	quiet  time.Time        // until then nothing is given out: claims may come
+
 	// The journal of jobs.
 	copied  uint64   // seq of the last message that is in it
 	tail    uint64   // its last record
@@ -59,6 +63,7 @@ type books struct {
 	bulk    int // bytes written since the last snapshot
 
 	// The journal of steps.
+	lastStep uint64        // its last record
 	pending  []byte        // steps that are not on their way yet
 	told     []func(error) // who waits for these
 	flushing bool
@@ -77,11 +82,13 @@ func newGroup(m *Manager, key groupKey, begin *uint64) *group {
 		steps:       stepsPrefix + key.room + "\x00" + key.name,
 		kick:        make(chan struct{}, 1),
 		opened:      make(chan struct{}),
+		ended:       make(chan struct{}),
 	}
 }
 
 // run serves the group until ctx ends. A life that fails is followed by another.
 func (g *group) run(ctx context.Context) {
+	defer close(g.ended)
 	for ctx.Err() == nil {
 		err := g.life(ctx)
 		g.writes.Wait() // nothing of the old life comes into the new one
@@ -147,6 +154,9 @@ func (g *group) work(ctx context.Context) (next time.Duration, err error) {
 	next = time.Hour
 	if j := g.timed.first(); j != nil {
 		next = max(0, time.Until(j.at))
+	}
+	if quiet := time.Until(g.quiet); quiet > 0 {
+		next = quiet
 	}
 	return next, g.fault
 }

@@ -29,6 +29,10 @@ type Config struct {
 	Journals parley.Journals
 	Rooms    Rooms
 	Logger   *slog.Logger // default: discard
+
+	// Part, where other nodes share the log, says in which part of it a room is. The groups of a part
+	// are kept while Hold says so; nil: all are kept here.
+	Part func(room string) int
 }
 
 // Bounds of a server.
@@ -54,6 +58,7 @@ type Manager struct {
 	groups  map[groupKey]*group
 	perRoom map[string]int
 	readers map[readerKey]*reader
+	shares  map[int]*share // of parts that are held
 }
 
 type groupKey struct{ room, name string }
@@ -68,6 +73,7 @@ func New(c Config) *Manager {
 		groups:  make(map[groupKey]*group),
 		perRoom: make(map[string]int),
 		readers: make(map[readerKey]*reader),
+		shares:  make(map[int]*share),
 	}
 	m.nonce.Store(rand.Uint64N(1 << 40)) // another after each start: names of tries do not come again
 	m.later = newLater(m)
@@ -85,7 +91,9 @@ func (m *Manager) Run(ctx context.Context) error {
 		m.cancel()
 		m.running.Wait()
 	}()
-	m.spawn(m.later.run)
+	if !m.shared() {
+		m.spawn(m.later.run)
+	}
 	for {
 		err := m.openAll(ctx)
 		if err == nil {
@@ -113,6 +121,9 @@ func (m *Manager) openAll(ctx context.Context) error {
 	}
 	readers = slices.DeleteFunc(readers, func(journal string) bool { return !counted(journal) })
 	m.known.Add(int64(len(readers)))
+	if m.shared() {
+		return nil // they are opened as their parts are held
+	}
 	for _, name := range names {
 		room, group, ok := strings.Cut(name[len(stepsPrefix):], "\x00")
 		if !ok {
@@ -148,9 +159,11 @@ func (m *Manager) enter(key groupKey, begin *uint64) (*group, error) {
 		return nil, parley.Errorf(parley.Conflict, "there are too many groups: a room has at most %d, a server %d", maxRoomGroups, maxGroups)
 	}
 	g := newGroup(m, key, begin)
+	if err := m.spawnGroup(g); err != nil {
+		return nil, err
+	}
 	m.groups[key] = g
 	m.perRoom[key.room]++
-	m.running.Go(func() { g.run(m.ctx) })
 	return g, nil
 }
 
@@ -158,6 +171,11 @@ func (m *Manager) enter(key groupKey, begin *uint64) (*group, error) {
 func (m *Manager) forget(g *group) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.remove(g)
+}
+
+// remove is forget with m.mu held.
+func (m *Manager) remove(g *group) {
 	if m.groups[g.key] == g {
 		delete(m.groups, g.key)
 		if m.perRoom[g.key.room]--; m.perRoom[g.key.room] == 0 {
@@ -175,6 +193,8 @@ func (m *Manager) open(ctx context.Context, room, name string, begin *uint64) (*
 	select {
 	case <-g.opened:
 		return g, g.missing
+	case <-g.ended:
+		return nil, ErrElsewhere
 	case <-m.ctx.Done():
 		return nil, errEnding
 	case <-ctx.Done():

@@ -3,6 +3,7 @@ package work
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -41,6 +42,7 @@ type reader struct {
 	loaded   bool
 	there    bool   // a position was ever written
 	position uint64 // durable
+	last     uint64 // seq of the journal's newest record
 	wanted   uint64 // the highest that was asked for
 	waiting  []awaited
 	writing  bool
@@ -65,6 +67,7 @@ func (m *Manager) Reader(ctx context.Context, room, name string) (rd *Reader, po
 	if err != nil {
 		return nil, 0, false, err
 	}
+	r.fresh()
 	if err := r.load(ctx); err != nil {
 		m.unuseReader(r)
 		return nil, 0, false, err
@@ -80,6 +83,9 @@ func (rd *Reader) Name() string { return rd.r.key.name }
 // Done moves the reader to a position, if it is behind it. told is called with where it is once
 // that is durable, unless Done fails itself.
 func (rd *Reader) Done(ctx context.Context, position uint64, told Told) error {
+	if err := rd.r.load(ctx); err != nil {
+		return err
+	}
 	return rd.r.move(ctx, position, told)
 }
 
@@ -115,7 +121,7 @@ func (m *Manager) unuseReader(r *reader) {
 	}
 }
 
-// load reads the journal, once.
+// load reads the journal, where it is not known what is in it.
 func (r *reader) load(ctx context.Context) error {
 	r.mu.Lock()
 	loaded := r.loaded
@@ -132,6 +138,12 @@ func (r *reader) load(ctx context.Context) error {
 	if r.loaded {
 		return nil
 	}
+	if newest.Seq < r.last { // it was read before this node's last write
+		r.mu.Unlock()
+		err := r.load(ctx)
+		r.mu.Lock()
+		return err
+	}
 	if newest.Seq > 0 {
 		d := open(newest.Data)
 		r.position, r.there = d.uint(), true
@@ -139,7 +151,8 @@ func (r *reader) load(ctx context.Context) error {
 			return fmt.Errorf("read a reader's journal: %w", err)
 		}
 	}
-	r.wanted, r.loaded = r.position, true
+	r.last, r.loaded = newest.Seq, true
+	r.wanted = max(r.wanted, r.position)
 	return nil
 }
 
@@ -174,11 +187,11 @@ func (r *reader) move(ctx context.Context, position uint64, told Told) error {
 // write writes the highest position asked for. The caller has set writing.
 func (r *reader) write(ctx context.Context) {
 	r.mu.Lock()
-	position, waiting := r.wanted, r.waiting
+	position, waiting, last := r.wanted, r.waiting, r.last
 	r.waiting = nil
 	r.mu.Unlock()
 	record := binary.AppendUvarint([]byte{version}, position)
-	err := r.manager.Journals.Write(context.WithoutCancel(ctx), r.journal, record, func(seq uint64, err error) {
+	err := r.manager.Journals.WriteNext(context.WithoutCancel(ctx), r.journal, last, record, func(seq uint64, err error) {
 		r.wrote(seq, position, waiting, err)
 	})
 	if err != nil {
@@ -189,15 +202,20 @@ func (r *reader) write(ctx context.Context) {
 // wrote notes the outcome of a write and begins the next. It runs in a goroutine of the log's, which
 // must not be made to wait: so the next write, and a trim, get one of their own.
 func (r *reader) wrote(seq, position uint64, waiting []awaited, err error) {
+	if errors.Is(err, parley.ErrOvertaken) {
+		r.overtaken(waiting)
+		return
+	}
 	r.mu.Lock()
 	if err == nil {
-		r.position, r.there = max(r.position, position), true
+		r.position, r.there, r.last = max(r.position, position), true, seq
 		r.writes++
 	} else {
 		if !r.there && counted(r.journal) {
 			r.manager.known.Add(-1)
 		}
 		r.wanted = r.position // what is asked for again is written again
+		r.loaded = false      // nobody knows whether this was
 	}
 	at := r.position
 	trim := r.writes >= trimEvery

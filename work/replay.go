@@ -19,9 +19,14 @@ func (g *group) restore(ctx context.Context) error {
 			return errMissing
 		}
 		b.copied = *g.begin
-		if err := g.found(ctx, b.copied); err != nil {
+		if b.lastStep, err = g.found(ctx, b.copied); err != nil {
 			return err
 		}
+	} else if g.manager.shared() {
+		if b.lastStep, err = g.takeOver(ctx, b.lastStep); err != nil {
+			return err
+		}
+		b.quiet = time.Now().Add(claimsFor)
 	}
 	newest, err := g.manager.Journals.Newest(ctx, g.jobsJournal)
 	if err != nil {
@@ -73,6 +78,7 @@ func (g *group) replay(ctx context.Context) (b *replayed, found bool, err error)
 				return nil, false, fmt.Errorf("read the steps: record %d: %w", r.Seq, err)
 			}
 			after, found = r.Seq, true
+			b.lastStep = r.Seq
 		}
 	}
 	b.settle()
@@ -130,16 +136,11 @@ func (b *replayed) settle() {
 }
 
 // found writes the first record of a group: where it begins.
-func (g *group) found(ctx context.Context, after uint64) error {
-	begun := make(chan error, 1)
+func (g *group) found(ctx context.Context, after uint64) (seq uint64, err error) {
 	first := books{copied: after}
 	record, _ := (&group{books: first}).appendSnapshot([]byte{version})
-	err := g.manager.Journals.Write(ctx, g.steps, record, func(_ uint64, err error) { begun <- err })
-	if err == nil {
-		err = <-begun
+	if seq, err = g.first(ctx, 0, record); err != nil {
+		return 0, fmt.Errorf("begin a group: %w", err)
 	}
-	if err != nil {
-		return fmt.Errorf("begin a group: %w", err)
-	}
-	return nil
+	return seq, nil
 }
