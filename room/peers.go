@@ -42,6 +42,7 @@ type peers struct {
 	all     bool                           // someone wants all
 	lost    bool                           // there were too many of them: the others have to ask for all
 	nodes   map[string]*peer
+	crowds  crowds
 
 	// Owned by run.
 	told     uint64 // number of the last note of changes
@@ -105,6 +106,7 @@ func (p *peers) note(room, user string, present bool) {
 	} else {
 		take(p.here, room, user)
 	}
+	p.observe(room, user)
 	if p.waiting >= maxChanges {
 		p.changes, p.waiting, p.lost = make(map[string]map[string]bool), 0, true
 	}
@@ -387,6 +389,7 @@ func (p *peers) expire(now time.Time) {
 
 // apply lets the active rooms know of users who may have come or gone.
 func (p *peers) apply(changed []roomNote) {
+	p.observeAll(changed)
 	for _, n := range changed {
 		r := p.hub.find(n.Room)
 		if r == nil {

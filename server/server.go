@@ -19,7 +19,6 @@ import (
 	"parley/quota"
 	"parley/room"
 	"parley/session"
-	"parley/work"
 )
 
 // Addresses are where a server that is ready can be reached.
@@ -86,10 +85,14 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	})
 	stopHub := running(func(ctx context.Context) { _ = hub.Run(ctx) })
 	defer stopHub()
-	books := work.New(work.Config{Log: log, Journals: log, Rooms: hub, Logger: logger})
-	stopBooks := running(func(ctx context.Context) { _ = books.Run(ctx) })
-	defer stopBooks()
-	sender := hooks.New(hooks.Config{Log: log, Journals: log, Work: books, Tail: log, Rooms: hub, Logger: logger})
+	books := newBooks(log, hub, &c, logger)
+	sender := hooks.New(hooks.Config{
+		Log: log, Journals: log, Work: books.Manager, Tail: log, Rooms: hub, Logger: logger, Keeps: books.keeps(),
+	})
+	if books.relay != nil {
+		books.relay.Moved(sender.Moved)
+	}
+	defer books.run(logger)()
 	stopSender := running(func(ctx context.Context) { _ = sender.Run(ctx) })
 	defer stopSender()
 	receiver := new(hooks.Receiver)
@@ -101,7 +104,7 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	}
 	stopCounting := running(func(ctx context.Context) { _ = limits.Run(ctx, hub.Names) })
 	defer stopCounting()
-	sessions := &session.Server{Log: log, Hub: hub, Work: books, Desk: ask.New(), Quota: limits, Logger: logger, Auth: authority, Audit: o.Audit}
+	sessions := &session.Server{Log: log, Hub: hub, Work: books.ways(), Desk: ask.New(), Quota: limits, Logger: logger, Auth: authority, Audit: o.Audit}
 	stopFollowing, err := follow(sessions, c.Retain.Age)
 	if err != nil {
 		return err

@@ -38,6 +38,7 @@ var floors = map[string]int{
 	"room":                 2,
 	"ask":                  1,
 	"work":                 2,
+	"relay":                3,
 	"hooks":                3,
 	"session":              3,
 	"transport/sock":       3,
