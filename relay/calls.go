@@ -87,6 +87,9 @@ func (r *Relay) lookAfterCalls(now time.Time) {
 		case owner == "" || now.Sub(c.sent) < lookEvery:
 			continue
 		case c.to != "" && c.to != owner:
+			if r.peers[c.to] != nil && now.Sub(c.sent) < askAgain {
+				continue // who was replaced knows best what it has done
+			}
 			c.unsure = true
 		case c.to == owner && now.Sub(c.sent) < askAgain:
 			continue

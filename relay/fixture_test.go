@@ -257,23 +257,39 @@ func (n *node) done(t testing.TB, j *parley.Job) error {
 	}
 }
 
-// tally counts which jobs were done, by what was acknowledged.
+// tally counts which jobs were done, by what was acknowledged. One whose done has no known outcome is
+// done, or comes again.
 type tally struct {
-	mu    sync.Mutex
-	acked map[uint64]int
-	whole chan struct{} // closed when all are
-	want  int
+	mu     sync.Mutex
+	acked  map[uint64]int
+	unsure map[uint64]bool
+	why    map[string]int
+	whole  chan struct{} // closed when all are done, as far as is known
+	want   int
 }
 
 func newTally(want int) *tally {
-	return &tally{acked: make(map[uint64]int), whole: make(chan struct{}), want: want}
+	return &tally{acked: make(map[uint64]int), unsure: make(map[uint64]bool), why: make(map[string]int), whole: make(chan struct{}), want: want}
 }
 
-func (a *tally) ack(seq uint64) {
+// told notes what came of a done.
+func (a *tally) told(seq uint64, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.acked[seq]++; a.acked[seq] == 1 && len(a.acked) == a.want {
-		close(a.whole)
+	switch {
+	case err == nil:
+		a.acked[seq]++
+		delete(a.unsure, seq)
+	case parley.AsError(err).Code == parley.Unavailable && a.acked[seq] == 0:
+		a.unsure[seq] = true
+		a.why[err.Error()]++
+	}
+	if len(a.acked)+len(a.unsure) == a.want {
+		select {
+		case <-a.whole:
+		default:
+			close(a.whole)
+		}
 	}
 }
 
@@ -290,9 +306,7 @@ func (w *worker) toil(a *tally, stop <-chan struct{}, again *atomic.Int64) {
 			all.Add(1)
 			err := w.at.Done(context.Background(), j.Room, j.Job, func(_ uint64, err error) {
 				defer all.Done()
-				if err == nil {
-					a.ack(j.Seq)
-				}
+				a.told(j.Seq, err)
 			})
 			if err != nil {
 				all.Done()
@@ -311,7 +325,7 @@ func (a *tally) wait(t *testing.T) {
 	case <-time.After(patience):
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		t.Fatalf("%d of %d jobs were done", len(a.acked), a.want)
+		t.Fatalf("%d of %d jobs were done, of %d it is not known", len(a.acked), a.want, len(a.unsure))
 	}
 }
 
@@ -319,6 +333,9 @@ func (a *tally) once(t *testing.T) {
 	t.Helper()
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if len(a.unsure) > a.want/2 {
+		t.Errorf("%d of %d outcomes are unknown", len(a.unsure), a.want)
+	}
 	for seq, n := range a.acked {
 		if n > 1 {
 			t.Errorf("job %d was acknowledged %d times", seq, n)

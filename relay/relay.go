@@ -122,12 +122,18 @@ func (r *Relay) Run(ctx context.Context) error {
 func (r *Relay) end() {
 	r.mu.Lock()
 	r.closed = true
+	for _, h := range r.holding {
+		h.ending = true
+	}
+	r.mu.Unlock()
+	r.tellBeat(time.Now()) // nothing is kept here any more; answers still come
+	r.cancel()
+	r.running.Wait()
+	r.publish(topic, &note{Kind: noteBye})
+	r.mu.Lock()
 	calls := r.calls
 	r.calls = make(map[uint64]*call)
 	r.mu.Unlock()
-	r.publish(topic, &note{Kind: noteBye})
-	r.cancel() // what is kept here ends
-	r.running.Wait()
 	for _, c := range calls {
 		c.done(answer{err: errEnding})
 	}

@@ -180,9 +180,13 @@ func (g *group) end(because error) {
 		g.missing = because
 		close(g.opened)
 	}
+	never := error(errReloading)
+	if g.manager.shared() { // it was on no way yet, and who asks again is told more
+		never = ErrElsewhere
+	}
 	for _, tell := range told {
 		if tell != nil {
-			tell(errReloading)
+			tell(never)
 		}
 	}
 }

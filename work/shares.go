@@ -135,6 +135,14 @@ func Again(err error) (again, unsure bool) {
 	return false, false
 }
 
+// unwritten is what those are told whose steps were not written.
+func unwritten(err error) error {
+	if errors.Is(err, parley.ErrOvertaken) {
+		return ErrElsewhere // and that is certain
+	}
+	return errReloading
+}
+
 // takeOver writes a record that ends whatever another owner was about to write. What was read before it
 // is then all there is.
 func (g *group) takeOver(ctx context.Context, last uint64) (seq uint64, err error) {

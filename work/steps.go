@@ -85,7 +85,7 @@ func (g *group) flush(ctx context.Context) (again bool, err error) {
 		if durable {
 			tell(nil)
 		} else {
-			tell(errReloading)
+			tell(unwritten(err))
 		}
 		g.wake()
 	})
