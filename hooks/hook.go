@@ -272,21 +272,21 @@ func (h *hook) dispatch(ctx context.Context) (wait time.Duration) {
 // turn is a worker's work on a lane.
 func (h *hook) turn(ctx context.Context, l *lane) {
 	t := h.target.Load()
-	wanted := t != nil && t.wants(l.room) && h.sender.keeps(l.room)
+	wanted := t != nil && t.wants(l.room)
 	wait, more := time.Duration(0), false
 	if moves := h.sender.moves.Load(); l.moves != moves { // another node may have gone on in the room
 		l.moves = moves
 		h.lose(l)
 	}
-	if wanted {
+	if wanted && h.sender.keeps(l.room) {
 		wait, more = h.work(ctx, t, l)
-	}
-	if !h.sender.keeps(l.room) { // another node goes on where its reader is
-		wait, more, wanted = 0, false, false
-		h.lose(l)
 	}
 	if wanted && t != h.target.Load() { // what was waited for may work now
 		wait, more = 0, true
+	}
+	if !h.sender.keeps(l.room) { // another node goes on where its reader is
+		wait, more = 0, false
+		h.lose(l)
 	}
 	h.mu.Lock()
 	h.working--
