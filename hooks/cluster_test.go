@@ -24,11 +24,34 @@ func (k *keepers) of(node int) func(room string) bool {
 	}
 }
 
+// tails tells each of two nodes which rooms have grown, as each node's own log does.
+type tails struct {
+	log *logtest.Memory
+
+	mu   sync.Mutex
+	told []func(room string)
+}
+
+// Grew implements hooks.Tail.
+func (l *tails) Grew(told func(room string)) (stop func()) {
+	l.mu.Lock()
+	l.told = append(l.told, told)
+	l.mu.Unlock()
+	return l.log.Grew(func(room string) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, tell := range l.told {
+			tell(room)
+		}
+	})
+}
+
 // twoNodes are senders with the same hook over one log.
 func twoNodes(t *testing.T, k *keepers) (nodes [2]*bench) {
 	log := logtest.New(logtest.Options{})
+	tail := &tails{log: log}
 	for i := range nodes {
-		b := &bench{t: t, log: log, lame: &lameLog{Log: log}, keeps: k.of(i), ids: i * 1_000_000}
+		b := &bench{t: t, log: log, tail: tail, lame: &lameLog{Log: log}, keeps: k.of(i), ids: i * 1_000_000}
 		nodes[i] = b
 	}
 	first := newBenchOn(t, logtest.Options{}) // for its key

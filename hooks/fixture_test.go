@@ -49,6 +49,7 @@ type bench struct {
 	stop   func()
 
 	keeps func(room string) bool // nil: the sender is alone
+	tail  hooks.Tail             // nil: the log
 }
 
 func newBench(t testing.TB) *bench { return newBenchOn(t, logtest.Options{}) }
@@ -84,8 +85,11 @@ func (b *bench) start() {
 		config.Part = b.log.Part
 	}
 	books := work.New(config)
+	if b.tail == nil {
+		b.tail = b.log
+	}
 	sender := hooks.New(hooks.Config{
-		Log: b.lame, Journals: b.log, Work: books, Tail: b.log, Rooms: hub, Logger: logger, Keeps: b.keeps,
+		Log: b.lame, Journals: b.log, Work: books, Tail: b.tail, Rooms: hub, Logger: logger, Keeps: b.keeps,
 	})
 	b.hub, b.sender = hub, sender
 	var stops []func()
