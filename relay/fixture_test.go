@@ -106,6 +106,8 @@ type bench struct {
 	wire  *wire
 	nodes map[string]*node
 
+	alike bool // no node leads anything
+
 	mu    sync.Mutex
 	leads map[int]map[string]bool // part → nodes that believe to lead it
 }
@@ -117,9 +119,12 @@ type node struct {
 	stop  func()
 }
 
-func newBench(t *testing.T, names ...string) *bench {
+func newBench(t *testing.T, names ...string) *bench { return newBenchOf(t, false, names...) }
+
+func newBenchOf(t *testing.T, alike bool, names ...string) *bench {
 	b := &bench{
-		t: t, log: logtest.New(logtest.Options{}), nodes: make(map[string]*node), leads: make(map[int]map[string]bool),
+		alike: alike,
+		t:     t, log: logtest.New(logtest.Options{}), nodes: make(map[string]*node), leads: make(map[int]map[string]bool),
 		wire: &wire{subs: make(map[string]map[*sub]bool), cut: make(map[string]bool)},
 	}
 	b.hub = room.NewHub(b.log, room.Config{Logger: slog.New(slog.DiscardHandler)})
@@ -155,13 +160,16 @@ func (b *bench) start(name string) *node {
 	logger := slog.New(slog.NewTextHandler(b.t.Output(), nil)).With("node", name)
 	n := &node{name: name}
 	n.books = work.New(work.Config{Log: b.log, Journals: b.log, Rooms: b.hub, Part: part, Logger: logger})
+	leads := func(part int) bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.leads[part][name]
+	}
+	if b.alike {
+		leads = nil
+	}
 	n.Relay = relay.New(relay.Config{
-		Bus: bus{b.wire, name}, Work: n.books, Part: part, Parts: parts, Logger: logger,
-		Leads: func(part int) bool {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			return b.leads[part][name]
-		},
+		Bus: bus{b.wire, name}, Work: n.books, Part: part, Parts: parts, Logger: logger, Leads: leads,
 	})
 	stopBooks := running(func(ctx context.Context) { _ = n.books.Run(ctx) })
 	stopRelay := running(func(ctx context.Context) {

@@ -268,3 +268,38 @@ func TestLater(t *testing.T) {
 		t.Errorf("%d messages, %v, want %d", len(page.Messages), err, i)
 	}
 }
+
+// Where no node leads anything they share the parts, each kept by one, and a node's parts go to others
+// when it goes.
+func TestNodesThatLeadNothing(t *testing.T) {
+	b := newBenchOf(t, true, "n1", "n2", "n3")
+	keepers := func() (of [parts]string) {
+		for name, n := range b.nodes {
+			for _, room := range []string{"a", "b", "c"} {
+				if n.Keeps(room) {
+					of[part(room)] += name
+				}
+			}
+		}
+		return of
+	}
+	settled := func(gone string) (of [parts]string) {
+		t.Helper()
+		for end := time.Now().Add(patience); ; <-time.After(10 * time.Millisecond) {
+			of = keepers()
+			if ok := len(of[0]) == 2 && len(of[1]) == 2 && len(of[2]) == 2 &&
+				of[0] != gone && of[1] != gone && of[2] != gone; ok {
+				return of
+			}
+			if time.Now().After(end) {
+				t.Fatalf("the parts are kept by %q", of)
+			}
+		}
+	}
+	crowd(t, b, "a", 500, 5*time.Second, nil)
+	first := settled("")[part("a")]
+	b.nodes[first].stop()
+	delete(b.nodes, first)
+	settled(first)
+	crowd(t, b, "b", 500, 5*time.Second, nil)
+}
