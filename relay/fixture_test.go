@@ -106,7 +106,7 @@ type bench struct {
 	wire  *wire
 	nodes map[string]*node
 
-	alike bool // no node leads anything
+	kind  kind
 
 	mu    sync.Mutex
 	leads map[int]map[string]bool // part → nodes that believe to lead it
@@ -119,11 +119,17 @@ type node struct {
 	stop  func()
 }
 
-func newBench(t *testing.T, names ...string) *bench { return newBenchOf(t, false, names...) }
+func newBench(t *testing.T, names ...string) *bench { return newBenchOf(t, kind{}, names...) }
 
-func newBenchOf(t *testing.T, alike bool, names ...string) *bench {
+// kind is what nodes are like.
+type kind struct {
+	alike  bool          // no node leads anything
+	claims time.Duration // how long new owners wait; 0 = as usual
+}
+
+func newBenchOf(t *testing.T, k kind, names ...string) *bench {
 	b := &bench{
-		alike: alike,
+		kind: k,
 		t:     t, log: logtest.New(logtest.Options{}), nodes: make(map[string]*node), leads: make(map[int]map[string]bool),
 		wire: &wire{subs: make(map[string]map[*sub]bool), cut: make(map[string]bool)},
 	}
@@ -159,13 +165,13 @@ func (b *bench) start(name string) *node {
 	b.t.Helper()
 	logger := slog.New(slog.NewTextHandler(b.t.Output(), nil)).With("node", name)
 	n := &node{name: name}
-	n.books = work.New(work.Config{Log: b.log, Journals: b.log, Rooms: b.hub, Part: part, Logger: logger})
+	n.books = work.New(work.Config{Log: b.log, Journals: b.log, Rooms: b.hub, Part: part, Claims: b.kind.claims, Logger: logger})
 	leads := func(part int) bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		return b.leads[part][name]
 	}
-	if b.alike {
+	if b.kind.alike {
 		leads = nil
 	}
 	n.Relay = relay.New(relay.Config{

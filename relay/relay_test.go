@@ -84,10 +84,13 @@ func TestMessagesAreLost(t *testing.T) {
 	crowd(t, b, "r", 1000, 3*time.Second, nil)
 }
 
+// unhurried is how long a new owner waits where it is seen that every claim is heard.
+const unhurried = 4 * time.Second
+
 // What a worker holds when the owner changes stays its own: nobody else is given it, and the new owner
 // takes its word that it is done.
 func TestHeldJobsAreTakenOver(t *testing.T) {
-	b := newBench(t, "n1", "n2", "n3")
+	b := newBenchOf(t, kind{claims: unhurried}, "n1", "n2", "n3")
 	b.own(part("r"), "n1")
 	b.say("r", 3)
 	here, there := b.take(b.nodes["n2"], "r", 1, time.Minute), b.take(b.nodes["n3"], "r", 1, time.Minute)
@@ -147,7 +150,7 @@ func TestAWorkerLeaves(t *testing.T) {
 
 // A worker that stops keeps what it holds and gets no more, and so it stays under a new owner.
 func TestAWorkerStops(t *testing.T) {
-	b := newBench(t, "n1", "n2")
+	b := newBenchOf(t, kind{claims: unhurried}, "n1", "n2")
 	b.own(part("r"), "n1")
 	b.say("r", 3)
 	w := b.take(b.nodes["n2"], "r", 1, time.Minute)
@@ -272,7 +275,7 @@ func TestLater(t *testing.T) {
 // Where no node leads anything they share the parts, each kept by one, and a node's parts go to others
 // when it goes.
 func TestNodesThatLeadNothing(t *testing.T) {
-	b := newBenchOf(t, true, "n1", "n2", "n3")
+	b := newBenchOf(t, kind{alike: true}, "n1", "n2", "n3")
 	keepers := func() (of [parts]string) {
 		for name, n := range b.nodes {
 			for _, room := range []string{"a", "b", "c"} {

@@ -9,7 +9,7 @@ import (
 // When a group's owner changes, the jobs that are held are known to their workers alone. These claim
 // them as they take again from the new owner, which gives nothing out in the first moments.
 
-// claimsFor is how long a new owner waits for claims.
+// claimsFor is how long a new owner waits for claims by default.
 const claimsFor = 500 * time.Millisecond
 
 // claim is a job that its worker says it holds.

@@ -33,6 +33,10 @@ type Config struct {
 	// Part, where other nodes share the log, says in which part of it a room is. The groups of a part
 	// are kept while Hold says so; nil: all are kept here.
 	Part func(room string) int
+
+	// Claims is how long the new owner of a group waits for workers to say which jobs they hold, before
+	// it gives out any. Default: half a second.
+	Claims time.Duration
 }
 
 // Bounds of a server.
@@ -67,6 +71,9 @@ type groupKey struct{ room, name string }
 func New(c Config) *Manager {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Claims == 0 {
+		c.Claims = claimsFor
 	}
 	m := &Manager{
 		Config:  c,

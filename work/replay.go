@@ -26,7 +26,7 @@ func (g *group) restore(ctx context.Context) error {
 		if b.lastStep, err = g.takeOver(ctx, b.lastStep); err != nil {
 			return err
 		}
-		b.quiet = time.Now().Add(claimsFor)
+		b.quiet = time.Now().Add(g.manager.Claims)
 	}
 	newest, err := g.manager.Journals.Newest(ctx, g.jobsJournal)
 	if err != nil {
