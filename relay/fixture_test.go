@@ -100,13 +100,13 @@ func (b bus) Subscribe(topic string, deliver func(string, []byte)) (func(), erro
 
 // bench is nodes on one log in memory, the ownership of whose parts is moved at will.
 type bench struct {
-	t     *testing.T
+	t     testing.TB
 	log   *logtest.Memory
 	hub   *room.Hub
 	wire  *wire
 	nodes map[string]*node
 
-	kind  kind
+	kind kind
 
 	mu    sync.Mutex
 	leads map[int]map[string]bool // part → nodes that believe to lead it
@@ -119,7 +119,7 @@ type node struct {
 	stop  func()
 }
 
-func newBench(t *testing.T, names ...string) *bench { return newBenchOf(t, kind{}, names...) }
+func newBench(t testing.TB, names ...string) *bench { return newBenchOf(t, kind{}, names...) }
 
 // kind is what nodes are like.
 type kind struct {
@@ -127,10 +127,10 @@ type kind struct {
 	claims time.Duration // how long new owners wait; 0 = as usual
 }
 
-func newBenchOf(t *testing.T, k kind, names ...string) *bench {
+func newBenchOf(t testing.TB, k kind, names ...string) *bench {
 	b := &bench{
 		kind: k,
-		t:     t, log: logtest.New(logtest.Options{}), nodes: make(map[string]*node), leads: make(map[int]map[string]bool),
+		t:    t, log: logtest.New(logtest.Options{}), nodes: make(map[string]*node), leads: make(map[int]map[string]bool),
 		wire: &wire{subs: make(map[string]map[*sub]bool), cut: make(map[string]bool)},
 	}
 	b.hub = room.NewHub(b.log, room.Config{Logger: slog.New(slog.DiscardHandler)})
@@ -158,7 +158,12 @@ func running(f func(context.Context)) (stop func()) {
 // parts of the rooms.
 const parts = 3
 
-func part(room string) int { return int(room[len(room)-1]) % parts }
+func part(room string) int {
+	if room == "" {
+		return 0
+	}
+	return int(room[len(room)-1]) % parts
+}
 
 // start begins a life of a node.
 func (b *bench) start(name string) *node {
