@@ -203,3 +203,62 @@ func workersOfNodes(t *testing.T, trouble func(owner *server)) {
 		t.Errorf("%d jobs were done again", twice)
 	}
 }
+
+// A job is taken by HTTP at one node and finished at another, neither of them its owner; a delayed message
+// is sent whichever node was asked; a reader goes on at another node.
+func TestWorkAtAnyNode(t *testing.T) {
+	t.Parallel()
+	nodes, _ := onePart(t)
+	own := owner(t, nodes[0])
+	if own < 0 {
+		t.Fatal("no node leads")
+	}
+	one, two := nodes[(own+1)%3], nodes[(own+2)%3]
+	c := hello(t, one, "ada")
+	c.ask(`{"op":"send","room":"r","body":"x","delay":"300ms"}`)
+	var took struct{ Jobs []struct{ Job, Body string } }
+	post(t, one, "/rooms/r/take?group=g&wait=20s", http.StatusOK, &took)
+	if len(took.Jobs) != 1 || took.Jobs[0].Body != "x" {
+		t.Fatalf("took %+v", took)
+	}
+	post(t, two, "/rooms/r/jobs/"+took.Jobs[0].Job+"/done", http.StatusOK, nil)
+	post(t, nodes[own], "/rooms/r/jobs/"+took.Jobs[0].Job+"/done", http.StatusNotFound, nil)
+
+	c.want(`{"op":"join","room":"r","reader":"billing","after":0}`, `{"op":"joined"}`)
+	seq := c.next().Seq
+	c.ask(`{"op":"done","room":"r","seq":%d}`, seq)
+	c.ask(`{"op":"send","room":"r","body":"y"}`)
+	d := hello(t, two, "bob")
+	d.want(`{"op":"join","room":"r","reader":"billing"}`, `{"op":"joined"}`)
+	if f := d.next(); f.Op != "message" || f.Seq <= seq {
+		t.Errorf("the reader goes on with %+v, want what is behind %d", f, seq)
+	}
+}
+
+// post makes a request without a body, and reads the answer where there is somewhere to put it.
+func post(t *testing.T, s *server, path string, status int, into any) {
+	t.Helper()
+	found, err := s.process.stderr.wait(httpLine, s.process.done, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+found[1]+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != status {
+		t.Fatalf("POST %s: %s, want %d", path, resp.Status, status)
+	}
+	if into != nil {
+		if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
