@@ -143,13 +143,13 @@ type stuckJournals struct {
 	stuck chan struct{}
 }
 
-func (s *stuckJournals) Write(ctx context.Context, journal string, record []byte, done func(uint64, error)) error {
+func (s *stuckJournals) WriteNext(ctx context.Context, journal string, last uint64, record []byte, done func(uint64, error)) error {
 	if !s.on.Load() || !strings.HasPrefix(journal, "jobs\x00") {
-		return s.Memory.Write(ctx, journal, record, done)
+		return s.Memory.WriteNext(ctx, journal, last, record, done)
 	}
 	go func() {
 		<-s.stuck
-		if err := s.Memory.Write(context.Background(), journal, record, done); err != nil {
+		if err := s.Memory.WriteNext(context.Background(), journal, last, record, done); err != nil {
 			done(0, err)
 		}
 	}()
