@@ -125,6 +125,8 @@ func newBench(t testing.TB, names ...string) *bench { return newBenchOf(t, kind{
 type kind struct {
 	alike  bool          // no node leads anything
 	claims time.Duration // how long new owners wait; 0 = as usual
+
+	journals func(node string, log *logtest.Memory) parley.Journals // nil: the log
 }
 
 func newBenchOf(t testing.TB, k kind, names ...string) *bench {
@@ -170,7 +172,11 @@ func (b *bench) start(name string) *node {
 	b.t.Helper()
 	logger := slog.New(slog.NewTextHandler(b.t.Output(), nil)).With("node", name)
 	n := &node{name: name}
-	n.books = work.New(work.Config{Log: b.log, Journals: b.log, Rooms: b.hub, Part: part, Claims: b.kind.claims, Logger: logger})
+	var journals parley.Journals = b.log
+	if b.kind.journals != nil {
+		journals = b.kind.journals(name, b.log)
+	}
+	n.books = work.New(work.Config{Log: b.log, Journals: journals, Rooms: b.hub, Part: part, Claims: b.kind.claims, Logger: logger})
 	leads := func(part int) bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
