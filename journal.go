@@ -14,6 +14,14 @@ type Journals interface {
 	// It does not keep record after it has returned. A record has 1 to [MaxRecord] bytes.
 	Write(ctx context.Context, journal string, record []byte, done func(seq uint64, err error)) error
 
+	// WriteNext is Write for an owner who may have been replaced without knowing it: the record is
+	// stored only if the journal's newest one has the seq last, 0 for a journal that holds none.
+	// Otherwise it is [ErrOvertaken], here or through done, and nothing was stored. So of two owners who have read
+	// the same journal only one can go on. An owner has one such record of a journal under way at
+	// a time, and leaves its newest one when it trims. On a node alone nobody else can write, and
+	// nothing is compared.
+	WriteNext(ctx context.Context, journal string, last uint64, record []byte, done func(seq uint64, err error)) error
+
 	// Records gives up to limit durable records with seq > after, oldest first; more says that
 	// there were more behind the last one.
 	Records(ctx context.Context, journal string, after uint64, limit int) (records []Record, more bool, err error)
@@ -27,6 +35,9 @@ type Journals interface {
 	// Journals names those that hold records and begin with prefix.
 	Journals(ctx context.Context, prefix string) ([]string, error)
 }
+
+// ErrOvertaken says that a journal has another owner's record where one was to be written.
+var ErrOvertaken = Errorf(Unavailable, "another node keeps these books by now")
 
 // Record is an entry of a journal. Its bytes are the reader's own.
 type Record struct {

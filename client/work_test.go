@@ -33,7 +33,7 @@ func realServer(t *testing.T) (addr string, dial func(context.Context, string) (
 	var running sync.WaitGroup
 	running.Go(func() { _ = hub.Run(ctx) })
 	running.Go(func() { _ = books.Run(ctx) })
-	sessions := &session.Server{Log: log, Hub: hub, Work: books, Desk: ask.New(), Limits: parley.DefaultLimits(), Logger: quiet}
+	sessions := &session.Server{Log: log, Hub: hub, Work: books.Books(), Desk: ask.New(), Limits: parley.DefaultLimits(), Logger: quiet}
 	door, err := tcp.NewServer(sessions, tcp.Config{Logger: quiet})
 	if err != nil {
 		t.Fatal(err)

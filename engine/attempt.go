@@ -15,11 +15,12 @@ import (
 type verdict int
 
 const (
-	stored   verdict = iota
-	repeated         // not stored: the store knows an id in it
-	refused          // not stored, and trying again is no use
-	absent           // not stored: nobody was there to take it
-	lost             // nobody knows
+	stored    verdict = iota
+	repeated          // not stored: the store knows an id in it
+	overtaken         // not stored: a subject's last message is another than it has to be
+	refused           // not stored, and trying again is no use
+	absent            // not stored: nobody was there to take it
+	lost              // nobody knows
 )
 
 // ackedBatch is the store's answer to a batch.
@@ -95,6 +96,7 @@ const (
 	hdrBatch       = "Nats-Batch-Id"
 	hdrBatchSeq    = "Nats-Batch-Sequence"
 	hdrBatchCommit = "Nats-Batch-Commit"
+	hdrBehind      = "Nats-Expected-Last-Subject-Sequence"
 )
 
 // publishBatch sends the entries so that all or none are stored; one alone needs no batch.
@@ -104,6 +106,9 @@ func (s *store) publishBatch(batch []entry, id, reply string) error {
 		m := &nats.Msg{Subject: one.subject, Data: one.record, Header: make(nats.Header, 4)}
 		if one.msgID != "" {
 			m.Header[hdrID] = []string{one.msgID}
+		}
+		if one.behind != nil {
+			m.Header[hdrBehind] = []string{strconv.FormatUint(*one.behind, 10)}
 		}
 		last := i == len(batch)-1
 		if len(batch) > 1 {
@@ -172,6 +177,8 @@ type storeError struct {
 
 // The store's codes that say more than that it refuses.
 const (
+	codeWrongLast           = 10071
+	codeWrongLastUnderWay   = 10164 // another record of the subject is being committed
 	codeClusterNotAvailable = 10008
 	codeNotLeader           = 10009
 	codeDuplicateUnderWay   = 10158
@@ -201,7 +208,9 @@ func judge(m *nats.Msg) ackedBatch {
 		a.verdict = repeated
 	case codeDuplicateUnderWay: // an attempt before this one may still be committed
 		a.verdict = lost
-	case codeClusterNotAvailable, codeNotLeader, codeIncompleteBatch, codeTooManyBatches:
+	case codeWrongLast:
+		a.verdict = overtaken
+	case codeWrongLastUnderWay, codeClusterNotAvailable, codeNotLeader, codeIncompleteBatch, codeTooManyBatches:
 		a.verdict = absent
 	default:
 		a.verdict = refused

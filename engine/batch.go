@@ -52,6 +52,7 @@ type entry struct {
 	msgID   string // by which the store knows it again; "" = the batch's first such vouches for it
 	own     bool   // msgID is ours: that it is known already is nothing the sender need hear
 	record  []byte
+	behind  *uint64   // not nil: the seq that the subject's last message has to have
 	due     time.Time // when its outcome has to be told
 }
 
@@ -68,16 +69,23 @@ func newBatcher(e *Engine) *batcher {
 
 // commit implements committer: the order of calls is the order of the partition.
 func (b *batcher) commit(pl place, token uint64, msgID string, record []byte) error {
+	b.enqueue(pl, entry{token: token, subject: pl.subject, msgID: msgID, record: record})
+	return nil
+}
+
+// commitBehind is commit for a record that is stored only right behind the one with the given seq.
+func (b *batcher) commitBehind(pl place, token, behind uint64, record []byte) error {
+	b.enqueue(pl, entry{token: token, subject: pl.subject, behind: &behind, record: record})
+	return nil
+}
+
+func (b *batcher) enqueue(pl place, one entry) {
 	q := b.queues[pl.part.index]
-	one := entry{
-		token: token, subject: pl.subject, msgID: msgID, record: append([]byte(nil), record...),
-		due: time.Now().Add(b.engine.cfg.AppendTimeout),
-	}
+	one.record, one.due = append([]byte(nil), one.record...), time.Now().Add(b.engine.cfg.AppendTimeout)
 	q.mu.Lock()
 	q.waiting = append(q.waiting, one)
 	q.mu.Unlock()
 	kick(q.wake)
-	return nil
 }
 
 // run commits what waits for one partition, until the engine stops.
@@ -145,18 +153,21 @@ func (q *queue) length() int {
 	return len(q.waiting)
 }
 
-// take removes the next batch from what waits. An id that is in it already ends it: the store
-// would refuse the whole batch.
+// take removes the next batch from what waits. An id that is in it already ends it, and so does a
+// record that has to come right behind one in it: the store would refuse the whole batch.
 func (q *queue) take() []entry {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n, bytes := 0, 0
-	ids := make(map[string]bool)
+	ids, subjects := make(map[string]bool), make(map[string]bool)
 	for n < min(len(q.waiting), maxBatch) {
 		one := &q.waiting[n]
 		bytes += len(one.record)
-		if n > 0 && (bytes > maxBatchBytes || ids[one.msgID]) {
+		if n > 0 && (bytes > maxBatchBytes || ids[one.msgID] || one.behind != nil && subjects[one.subject]) {
 			break
+		}
+		if q.part.quiet {
+			subjects[one.subject] = true
 		}
 		if one.msgID != "" {
 			ids[one.msgID] = true
@@ -194,6 +205,9 @@ func (b *batcher) settle(q *queue, batch []entry, unsure bool) {
 				b.separate(q, batch, unsure, sentinel)
 				return
 			}
+		case overtaken:
+			b.exclude(q, batch)
+			return
 		case lost:
 			unsure = true
 		case absent:
@@ -257,6 +271,19 @@ func (b *batcher) separate(q *queue, batch []entry, unsure bool, sentinel int) {
 	}
 }
 
+// exclude settles a batch in which a record does not come right behind the one that it has to: that
+// one fails, the others do not suffer. Nothing of the batch is stored, nor can an earlier attempt at
+// it still be: the store looks at its ids first, and a subject's last message never comes back.
+func (b *batcher) exclude(q *queue, batch []entry) {
+	if len(batch) == 1 {
+		b.fail(batch, parley.ErrOvertaken)
+		return
+	}
+	half := (len(batch) + 1) / 2
+	b.settle(q, batch[:half], false)
+	b.settle(q, batch[half:], false)
+}
+
 // settleOne is settle for one entry, and says what came of it; not ok: that is not known.
 func (b *batcher) settleOne(q *queue, one entry) (ack storeAck, ok bool) {
 	batch := []entry{one}
@@ -266,7 +293,7 @@ func (b *batcher) settleOne(q *queue, one entry) (ack storeAck, ok bool) {
 		case stored:
 			b.stored(q.part, batch, a)
 			return storeAck{a.seq, a.duplicate}, true
-		case refused, lost, repeated, absent:
+		case refused, lost, repeated, overtaken, absent:
 		}
 		if !b.pause(q, one.due) {
 			b.giveUp(batch, true, a.err)

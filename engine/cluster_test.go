@@ -203,6 +203,10 @@ func (a *anywhere) Write(ctx context.Context, journal string, record []byte, don
 	return a.node(0).Write(ctx, journal, record, done)
 }
 
+func (a *anywhere) WriteNext(ctx context.Context, journal string, last uint64, record []byte, done func(uint64, error)) error {
+	return a.node(0).WriteNext(ctx, journal, last, record, done)
+}
+
 func (a *anywhere) Records(ctx context.Context, journal string, after uint64, limit int) ([]parley.Record, bool, error) {
 	return a.node(1).Records(ctx, journal, after, limit)
 }
@@ -252,7 +256,7 @@ func TestJournalsOfACluster(t *testing.T) {
 			t.Fatal(err)
 		}
 		// No Hold: a majority's disks have what the store says it has taken.
-		return logtest.Harness{Log: all, Tick: tick}
+		return logtest.Harness{Log: all, Tick: tick, Many: true}
 	})
 }
 

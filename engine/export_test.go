@@ -86,19 +86,26 @@ func (c *Cluster) Password() string {
 
 const SpreadAfter = spreadAfter
 
+// Grouped is an entry of what a node hands to a partition's leader.
+type Grouped struct {
+	Subject, ID string
+	Behind      *uint64
+	Record      string
+}
+
 // AppendGroup and ParseGroup are what a node hands to a partition's leader.
-func AppendGroup(subjects, ids []string, records [][]byte) []byte {
+func AppendGroup(list []Grouped) []byte {
 	var entries []entry
-	for i := range subjects {
-		entries = append(entries, entry{subject: subjects[i], msgID: ids[i], record: records[i]})
+	for _, one := range list {
+		entries = append(entries, entry{subject: one.Subject, msgID: one.ID, behind: one.Behind, record: []byte(one.Record)})
 	}
 	return appendGroup(nil, entries)
 }
 
-func ParseGroup(b []byte, prefix string) (subjects, ids []string, records [][]byte, err error) {
+func ParseGroup(b []byte, prefix string) (list []Grouped, err error) {
 	entries, err := parseGroup(b, prefix)
 	for _, one := range entries {
-		subjects, ids, records = append(subjects, one.subject), append(ids, one.msgID), append(records, one.record)
+		list = append(list, Grouped{one.subject, one.msgID, one.behind, string(one.record)})
 	}
-	return subjects, ids, records, err
+	return list, err
 }

@@ -38,6 +38,16 @@ func (e *Engine) journal(name string) (place, error) {
 
 // Write implements parley.Journals.
 func (e *Engine) Write(ctx context.Context, journal string, record []byte, done func(uint64, error)) error {
+	return e.write(ctx, journal, nil, record, done)
+}
+
+// WriteNext implements parley.Journals.
+func (e *Engine) WriteNext(ctx context.Context, journal string, last uint64, record []byte, done func(uint64, error)) error {
+	return e.write(ctx, journal, &last, record, done)
+}
+
+// write writes a record; behind, where not nil, is the seq of the journal's newest one.
+func (e *Engine) write(ctx context.Context, journal string, behind *uint64, record []byte, done func(uint64, error)) error {
 	pl, err := e.journal(journal)
 	if err != nil {
 		return err
@@ -47,6 +57,9 @@ func (e *Engine) Write(ctx context.Context, journal string, record []byte, done 
 	}
 	s := slot{place: pl, done: func(r parley.Receipt, err error) { done(r.Seq, err) }}
 	return e.append(ctx, s, len(record), func(token uint64) error {
+		if behind != nil && e.batches != nil {
+			return e.batches.commitBehind(pl, token, *behind, record)
+		}
 		return e.committer().commit(pl, token, "", record)
 	})
 }
@@ -58,12 +71,39 @@ func (e *Engine) end(ctx context.Context, p *partition) (uint64, error) {
 	if e.batches == nil {
 		return bound, nil
 	}
-	last, err := e.store.Load().lastSeq(ctx, p)
+	err := e.asking(ctx, func(ctx context.Context) error {
+		last, err := e.store.Load().lastSeq(ctx, p)
+		bound = max(bound, last)
+		return err
+	})
 	if err != nil {
-		return 0, errUnreachable.Because(err)
+		return 0, err
 	}
-	bound = max(bound, last)
 	return bound, e.fence(ctx, p, bound)
+}
+
+// asking has a partition's leader asked again where it does not answer: a question may go to one that
+// has just been replaced, and nobody says so.
+func (e *Engine) asking(ctx context.Context, ask func(context.Context) error) error {
+	if e.batches == nil {
+		if err := ask(ctx); err != nil {
+			return errUnreachable.Because(err)
+		}
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	for {
+		once, done := context.WithTimeout(ctx, watchWithin)
+		err := ask(once)
+		done()
+		if err == nil {
+			return nil
+		}
+		if rest(ctx, retryPause) != nil {
+			return errUnreachable.Because(err)
+		}
+	}
 }
 
 // Records implements parley.Journals.
@@ -128,12 +168,15 @@ func (e *Engine) Trim(ctx context.Context, journal string, seq uint64) error {
 	if err != nil || seq == 0 {
 		return err
 	}
-	stream, err := e.store.Load().js.Stream(ctx, pl.part.stream)
-	if err == nil {
-		err = stream.Purge(ctx, jetstream.WithPurgeSubject(pl.subject), jetstream.WithPurgeSequence(seq+1))
-	}
+	err = e.asking(ctx, func(ctx context.Context) error {
+		stream, err := e.store.Load().js.Stream(ctx, pl.part.stream)
+		if err == nil {
+			err = stream.Purge(ctx, jetstream.WithPurgeSubject(pl.subject), jetstream.WithPurgeSequence(seq+1))
+		}
+		return err
+	})
 	if err != nil {
-		return errUnreachable.Because(fmt.Errorf("trim a journal: %w", err))
+		return fmt.Errorf("trim a journal: %w", err)
 	}
 	return e.trimmed(ctx, pl, seq)
 }
@@ -161,13 +204,16 @@ func (e *Engine) trimmed(ctx context.Context, pl place, seq uint64) error {
 func (e *Engine) Journals(ctx context.Context, prefix string) ([]string, error) {
 	var names []string
 	for _, p := range e.parts[e.cfg.Partitions:] {
-		stream, err := e.store.Load().js.Stream(ctx, p.stream)
+		var info *jetstream.StreamInfo
+		err := e.asking(ctx, func(ctx context.Context) error {
+			stream, err := e.store.Load().js.Stream(ctx, p.stream)
+			if err == nil {
+				info, err = stream.Info(ctx, jetstream.WithSubjectFilter(p.roomPrefix+"*"))
+			}
+			return err
+		})
 		if err != nil {
-			return nil, errUnreachable.Because(err)
-		}
-		info, err := stream.Info(ctx, jetstream.WithSubjectFilter(p.roomPrefix+"*"))
-		if err != nil {
-			return nil, errUnreachable.Because(err)
+			return nil, err
 		}
 		for subject := range info.State.Subjects {
 			name, err := roomOf(subject)

@@ -138,7 +138,7 @@ func (b *batcher) commitGroups(q *queue, groups []group) {
 			seq += uint64(len(g.entries))
 			g.answer(ackedBatch{verdict: stored, seq: seq, duplicate: a.duplicate})
 		}
-	case len(groups) > 1 && (a.verdict == repeated || a.verdict == refused):
+	case len(groups) > 1 && (a.verdict == repeated || a.verdict == overtaken || a.verdict == refused):
 		for _, g := range groups {
 			g.answer(b.commitOnce(q, g.entries))
 		}
@@ -237,15 +237,20 @@ func (q *queue) taken(m *nats.Msg) {
 var errGroup = errors.New("no group of messages")
 
 // appendGroup writes what a leader has to know: for each entry its subject, its id and its record, each
-// behind its length.
+// behind its length, and in front of these which message it has to come right behind: 0, or that seq and 1.
 func appendGroup(b []byte, entries []entry) []byte {
 	size := 0
 	for i := range entries {
-		size += len(entries[i].subject) + len(entries[i].msgID) + len(entries[i].record) + 3*binary.MaxVarintLen32
+		size += len(entries[i].subject) + len(entries[i].msgID) + len(entries[i].record) + 3*binary.MaxVarintLen32 + binary.MaxVarintLen64
 	}
 	b = slices.Grow(b, size)
 	for i := range entries {
 		one := &entries[i]
+		behind := uint64(0)
+		if one.behind != nil {
+			behind = *one.behind + 1
+		}
+		b = binary.AppendUvarint(b, behind)
 		b = append(binary.AppendUvarint(b, uint64(len(one.subject))), one.subject...)
 		b = append(binary.AppendUvarint(b, uint64(len(one.msgID))), one.msgID...)
 		b = append(binary.AppendUvarint(b, uint64(len(one.record))), one.record...)
@@ -256,6 +261,11 @@ func appendGroup(b []byte, entries []entry) []byte {
 // parseGroup reads a group, of subjects with the prefix alone. Records are not copied.
 func parseGroup(b []byte, prefix string) (entries []entry, err error) {
 	for len(b) > 0 {
+		behind, used := binary.Uvarint(b)
+		if used <= 0 {
+			return nil, errGroup
+		}
+		b = b[used:]
 		var parts [3][]byte
 		for i := range parts {
 			n, used := binary.Uvarint(b)
@@ -265,6 +275,10 @@ func parseGroup(b []byte, prefix string) (entries []entry, err error) {
 			parts[i], b = b[used:used+int(n)], b[used+int(n):]
 		}
 		one := entry{subject: string(parts[0]), msgID: string(parts[1]), record: parts[2]}
+		if behind > 0 {
+			behind--
+			one.behind = &behind
+		}
 		room, ok := strings.CutPrefix(one.subject, prefix)
 		if !ok || !plainToken(room) || strings.ContainsAny(one.msgID, "\r\n") || len(entries) == maxBatch {
 			return nil, errGroup

@@ -1,11 +1,12 @@
 package engine_test
 
 import (
-	"bytes"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"parley"
 	"parley/engine"
@@ -87,24 +88,28 @@ func appendUntilStored(t *testing.T, e *engine.Engine, d parley.Draft) uint64 {
 }
 
 func FuzzGroup(f *testing.F) {
-	f.Add(engine.AppendGroup([]string{"room.0.x", "room.0.y"}, []string{"", "id"}, [][]byte{[]byte("a"), nil}))
+	first, later := uint64(0), uint64(300)
+	whole := []engine.Grouped{
+		{Subject: "room.0.x", Record: "a"},
+		{Subject: "room.0.y", ID: "id"},
+		{Subject: "room.0.z", Behind: &first, Record: "b"},
+		{Subject: "room.0.z", Behind: &later, Record: "c"},
+	}
+	if list, err := engine.ParseGroup(engine.AppendGroup(whole), "room.0."); err != nil || !cmp.Equal(list, whole) {
+		f.Errorf("%s, %v", cmp.Diff(whole, list), err)
+	}
+	f.Add(engine.AppendGroup(whole))
 	f.Add([]byte{})
-	f.Add([]byte{8, 'r'})
+	f.Add([]byte{0, 8, 'r'})
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		subjects, ids, records, err := engine.ParseGroup(b, "room.0.")
+		list, err := engine.ParseGroup(b, "room.0.")
 		if err != nil {
 			return
 		}
-		again := engine.AppendGroup(subjects, ids, records)
-		subjects2, ids2, records2, err := engine.ParseGroup(again, "room.0.")
-		if err != nil || len(subjects2) != len(subjects) {
-			t.Fatalf("%q does not come back: %v", b, err)
-		}
-		for i := range subjects {
-			if subjects[i] != subjects2[i] || ids[i] != ids2[i] || !bytes.Equal(records[i], records2[i]) {
-				t.Errorf("entry %d of %q does not come back", i, b)
-			}
+		again, err := engine.ParseGroup(engine.AppendGroup(list), "room.0.")
+		if err != nil || !cmp.Equal(again, list) {
+			t.Errorf("%q does not come back: %s, %v", b, cmp.Diff(list, again), err)
 		}
 	})
 }

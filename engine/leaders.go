@@ -20,6 +20,17 @@ const (
 	leavingFor   = 4 * watchEvery // not heard for so long, it leaves no more
 )
 
+// Parts is into how many parts the rooms are split; see [parley.Log.Part].
+func (e *Engine) Parts() int { return e.cfg.Partitions }
+
+// Leads says whether this node leads a part of the rooms, as far as it knows: it may have been
+// replaced without having heard of it. Over another's store no node of ours leads.
+func (e *Engine) Leads(part int) bool {
+	st := e.store.Load()
+	return e.cfg.Cluster != nil && st.srv != nil && e.health.refuses() == nil &&
+		st.srv.JetStreamIsStreamLeader(globalAccount, e.parts[part].stream)
+}
+
 // spread hands one partition over where this node leads more than others by two or more; all, where
 // it is about to stop.
 func (e *Engine) spread() {

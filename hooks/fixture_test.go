@@ -47,6 +47,9 @@ type bench struct {
 	hub    *room.Hub
 	sender *hooks.Sender
 	stop   func()
+
+	keeps func(room string) bool // nil: the sender is alone
+	tail  hooks.Tail             // nil: the log
 }
 
 func newBench(t testing.TB) *bench { return newBenchOn(t, logtest.Options{}) }
@@ -77,8 +80,17 @@ func (l *lameLog) Since(ctx context.Context, room string, t time.Time) (uint64, 
 func (b *bench) start() {
 	logger := slog.New(slog.NewTextHandler(b.t.Output(), nil))
 	hub := room.NewHub(b.log, room.Config{Logger: logger})
-	books := work.New(work.Config{Log: b.log, Journals: b.log, Rooms: hub, Logger: logger})
-	sender := hooks.New(hooks.Config{Log: b.lame, Journals: b.log, Work: books, Tail: b.log, Rooms: hub, Logger: logger})
+	config := work.Config{Log: b.log, Journals: b.log, Rooms: hub, Logger: logger}
+	if b.keeps != nil {
+		config.Part = b.log.Part
+	}
+	books := work.New(config)
+	if b.tail == nil {
+		b.tail = b.log
+	}
+	sender := hooks.New(hooks.Config{
+		Log: b.lame, Journals: b.log, Work: books, Tail: b.tail, Rooms: hub, Logger: logger, Keeps: b.keeps,
+	})
 	b.hub, b.sender = hub, sender
 	var stops []func()
 	for _, run := range []func(context.Context) error{hub.Run, books.Run, sender.Run} {

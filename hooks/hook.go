@@ -55,6 +55,8 @@ type lane struct {
 	timer  *time.Timer // of a lane that waits
 	behind time.Time   // when the message that is next was sent; zero: none is owed
 
+	moves uint64 // of rooms between nodes, as of its last turn
+
 	place // owned by the worker at work on it
 }
 
@@ -219,7 +221,7 @@ func (h *hook) list(ctx context.Context) (again time.Duration) {
 			}
 			return listAgain
 		}
-		infos = slices.DeleteFunc(infos, func(i parley.RoomInfo) bool { return !t.wants(i.Name) })
+		infos = slices.DeleteFunc(infos, func(i parley.RoomInfo) bool { return !t.wants(i.Name) || !h.sender.keeps(i.Name) })
 		for chunk := range slices.Chunk(infos, listChunk) {
 			h.listed(chunk)
 		}
@@ -279,11 +281,19 @@ func (h *hook) turn(ctx context.Context, l *lane) {
 	t := h.target.Load()
 	wanted := t != nil && t.wants(l.room)
 	wait, more := time.Duration(0), false
-	if wanted {
+	if moves := h.sender.moves.Load(); l.moves != moves { // another node may have gone on in the room
+		l.moves = moves
+		h.lose(l)
+	}
+	if wanted && h.sender.keeps(l.room) {
 		wait, more = h.work(ctx, t, l)
 	}
 	if wanted && t != h.target.Load() { // what was waited for may work now
 		wait, more = 0, true
+	}
+	if !h.sender.keeps(l.room) { // another node goes on where its reader is
+		wait, more = 0, false
+		h.lose(l)
 	}
 	h.mu.Lock()
 	h.working--
@@ -303,6 +313,15 @@ func (h *hook) turn(ctx context.Context, l *lane) {
 		t.close()
 	}
 	h.wake()
+}
+
+// lose has a lane begin anew, from where its reader is, when this node keeps its room again.
+func (h *hook) lose(l *lane) {
+	l.close()
+	l.place = place{}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l.at = 0
 }
 
 // ripe ends a lane's wait.

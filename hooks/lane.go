@@ -35,6 +35,7 @@ type place struct {
 	doomed string // why it will never be taken
 }
 
+// close lets go of the reader.
 func (p *place) close() {
 	if p.reader != nil {
 		p.reader.Close()
@@ -66,7 +67,7 @@ func (h *hook) work(ctx context.Context, t *target, l *lane) (wait time.Duration
 			"hook", h.name, "room", l.room, "after", after, "next", page.Messages[0].Seq)
 	}
 	for i, m := range page.Messages {
-		if h.sender.left() || h.target.Load() != t || h.held() {
+		if h.sender.left() || h.target.Load() != t || h.held() || !h.sender.keeps(l.room) {
 			return 0, true
 		}
 		if wait := h.settle(ctx, t, l, m, i == len(page.Messages)-1); wait > 0 {

@@ -3,10 +3,12 @@ package hooks
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"parley"
@@ -38,6 +40,10 @@ type Config struct {
 	Tail     Tail
 	Rooms    Rooms
 	Logger   *slog.Logger // default: discard
+
+	// Keeps, where other nodes have the same hooks, says whether this one posts what is of a room; nil:
+	// all of it. Where that changes, Moved is to be called.
+	Keeps func(room string) bool
 }
 
 // Sender carries out the hooks that post. Its methods may be called from any goroutine.
@@ -49,6 +55,8 @@ type Sender struct {
 	leaving chan struct{} // closed when nothing new is begun
 	leave   func()
 	running sync.WaitGroup // a goroutine or two of each hook
+
+	moves atomic.Uint64 // of rooms between nodes
 
 	mu     sync.Mutex
 	closed bool
@@ -173,7 +181,8 @@ func (s *Sender) beginning(ctx context.Context, name string) (time.Time, error) 
 	}
 	ms := time.Now().UnixMilli()
 	done := make(chan error, 1)
-	err = s.Journals.Write(ctx, journalPrefix+name, binary.AppendVarint([]byte{journalVersion}, ms), func(_ uint64, err error) { done <- err })
+	first := binary.AppendVarint([]byte{journalVersion}, ms)
+	err = s.Journals.WriteNext(ctx, journalPrefix+name, 0, first, func(_ uint64, err error) { done <- err })
 	if err == nil {
 		select {
 		case err = <-done:
@@ -181,14 +190,34 @@ func (s *Sender) beginning(ctx context.Context, name string) (time.Time, error) 
 			err = ctx.Err()
 		}
 	}
+	if errors.Is(err, parley.ErrOvertaken) { // another node has just written it
+		return s.beginning(ctx, name)
+	}
 	if err != nil {
 		return time.Time{}, fmt.Errorf("write the journal of the hook %s: %w", name, err)
 	}
 	return time.UnixMilli(ms), nil
 }
 
+// Moved has the rooms looked at again, since this node may keep others than before. It does not block.
+func (s *Sender) Moved() {
+	s.moves.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, h := range s.hooks {
+		h.listSoon()
+		h.wake()
+	}
+}
+
+// keeps says whether this node posts what is of a room.
+func (s *Sender) keeps(room string) bool { return s.Keeps == nil || s.Keeps(room) }
+
 // grew is told that a room has grown.
 func (s *Sender) grew(room string) {
+	if !s.keeps(room) {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, h := range s.hooks {
@@ -198,6 +227,9 @@ func (s *Sender) grew(room string) {
 
 // seen is told that somebody has come or gone.
 func (s *Sender) seen(room, user string, here bool, count int) {
+	if !s.keeps(room) {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, h := range s.hooks {

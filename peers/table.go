@@ -132,6 +132,40 @@ func (t *Table) At(room, name string) (nodes int) {
 	return nodes
 }
 
+// Anywhere says whether a name is in a room at any node, this one too.
+func (t *Table) Anywhere(room, name string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.here[room][name]; ok {
+		return true
+	}
+	for _, of := range t.nodes {
+		if _, ok := of.rooms[room][name]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// All gives who is in which room at any node, this one too. It is the caller's own.
+func (t *Table) All() map[string]map[string]struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := make(names)
+	add := func(n names) {
+		for room, of := range n {
+			for name := range of {
+				all.put(room, name)
+			}
+		}
+	}
+	add(t.here)
+	for _, of := range t.nodes {
+		add(of.rooms)
+	}
+	return all
+}
+
 // Names lists who is in a room at other nodes, each once, by name.
 func (t *Table) Names(room string) []string {
 	t.mu.Lock()

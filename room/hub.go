@@ -262,10 +262,15 @@ func (h *Hub) Attend(ctx context.Context, room string, grew func([]*parley.Messa
 	}), nil
 }
 
-// Observe has seen called whenever a user comes into a room or leaves it, with how many are there then,
-// until stop. seen must not block, nor call into this package. There is one observer at a time.
+// Observe has seen called whenever a user comes into a room or leaves it, at whichever node, with how
+// many are there then, until stop. seen must not block, nor call into this package. There is one observer at a time.
 func (h *Hub) Observe(seen func(room, user string, here bool, count int)) (stop func()) {
-	h.observer.Store(&seen)
+	begin := func() { h.observer.Store(&seen) }
+	if h.peers != nil {
+		h.peers.observeWith(begin)
+	} else {
+		begin()
+	}
 	return func() { h.observer.CompareAndSwap(&seen, nil) }
 }
 

@@ -19,14 +19,21 @@ const (
 // when it is called.
 type remote struct {
 	*peers.Table
-	hub *Hub
-	bus parley.Bus
+	hub    *Hub
+	bus    parley.Bus
+	crowds crowds
 }
 
 func newRemote(h *Hub, bus parley.Bus) *remote {
 	p := &remote{hub: h, bus: bus}
 	p.Table = peers.New(peers.Config{Bus: bus, Topic: presenceTopic, Logger: h.logger, Changed: p.apply})
 	return p
+}
+
+// set notes that a user has its first session in a room at this node, or none any more.
+func (p *remote) set(room, user string, here bool) {
+	p.Set(room, user, here)
+	p.observe(room, user)
 }
 
 // run tells and listens until ctx ends.
@@ -41,6 +48,7 @@ func (p *remote) run(ctx context.Context) error {
 
 // apply lets the active rooms know of users who may have come or gone.
 func (p *remote) apply(changed []peers.Change) {
+	p.observeAll(changed)
 	for _, n := range changed {
 		r := p.hub.find(n.Room)
 		if r == nil {
@@ -93,7 +101,7 @@ func (r *Room) arrive(user string) {
 			r.local = make(map[string]int)
 		}
 		if r.local[user]++; r.local[user] == 1 {
-			p.Set(r.name, user, true)
+			p.set(r.name, user, true)
 		}
 	}
 	r.appear(user)
@@ -103,7 +111,7 @@ func (r *Room) depart(user string) {
 	if p := r.hub.peers; p != nil {
 		if r.local[user]--; r.local[user] == 0 {
 			delete(r.local, user)
-			p.Set(r.name, user, false)
+			p.set(r.name, user, false)
 		}
 	}
 	r.vanish(user)

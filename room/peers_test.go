@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -160,5 +161,46 @@ func TestSignalsReachOtherNodes(t *testing.T) {
 		if strings.Contains(string(elsewhere.whole()), "signal") {
 			t.Errorf("another room got %q", elsewhere.whole())
 		}
+	})
+}
+
+// Who observes presence hears of all nodes' users, also in rooms that nobody is in at its own, each
+// once; a node that dies takes its users with it.
+func TestPresenceIsObservedOnAllNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, nodes := three(t)
+		var mu sync.Mutex
+		var seen []string
+		stop := nodes[0].hub.Observe(func(room, user string, here bool, count int) {
+			mu.Lock()
+			defer mu.Unlock()
+			seen = append(seen, fmt.Sprint(room, " ", user, " ", here, " ", count))
+		})
+		defer stop()
+		want := func(news ...string) {
+			t.Helper()
+			<-time.After(within)
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			if !slices.Equal(seen, news) {
+				t.Errorf("observed %q, want %q", seen, news)
+			}
+			seen = nil
+		}
+		bob := nodes[1].join(nodes[1].user(newSocket(t, unlimited), 1, "bob"), "r", wire.Start{}, true)
+		want("r bob true 1")
+		nodes[2].join(nodes[2].user(newSocket(t, unlimited), 2, "bob"), "r", wire.Start{}, true)
+		want()
+		bob.Leave()
+		want()
+		ada := nodes[0].join(nodes[0].user(newSocket(t, unlimited), 3, "ada"), "r", wire.Start{}, true)
+		want("r ada true 2")
+		w.Cut("n3", true)
+		want("r bob false 1")
+		ada.Leave()
+		want("r ada false 0")
+		w.Cut("n3", false)
+		want("r bob true 1")
 	})
 }

@@ -67,7 +67,7 @@ func (r *Room) vanish(user string) {
 
 // changed notes that a user came or went, for who wants to know.
 func (r *Room) changed(user string) {
-	if seen := r.hub.observer.Load(); seen != nil {
+	if seen := r.hub.observer.Load(); seen != nil && r.hub.peers == nil {
 		(*seen)(r.name, user, r.present[user] > 0, len(r.present))
 	}
 	if r.presence != nil && r.presence.watchers > 0 {

@@ -20,7 +20,6 @@ import (
 	"parley/quota"
 	"parley/room"
 	"parley/session"
-	"parley/work"
 )
 
 // Addresses are where a server that is ready can be reached.
@@ -93,10 +92,14 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	})
 	stopHub := running(func(ctx context.Context) { _ = hub.Run(ctx) })
 	defer stopHub()
-	books := work.New(work.Config{Log: log, Journals: log, Rooms: hub, RetainMessages: c.Retain.Messages, Logger: logger})
-	stopBooks := running(func(ctx context.Context) { _ = books.Run(ctx) })
-	defer stopBooks()
-	sender := hooks.New(hooks.Config{Log: books.Gate(), Journals: log, Work: books, Tail: log, Rooms: hub, Logger: logger})
+	books := newBooks(log, hub, &c, logger)
+	sender := hooks.New(hooks.Config{
+		Log: books.Gate(), Journals: log, Work: books.Manager, Tail: log, Rooms: hub, Logger: logger, Keeps: books.keeps(),
+	})
+	if books.relay != nil {
+		books.relay.Moved(sender.Moved)
+	}
+	defer books.run(logger)()
 	stopSender := running(func(ctx context.Context) { _ = sender.Run(ctx) })
 	defer stopSender()
 	receiver := new(hooks.Receiver)
@@ -109,7 +112,7 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	stopCounting := running(func(ctx context.Context) { _ = limits.Run(ctx, hub.Names) })
 	defer stopCounting()
 	sessions := &session.Server{
-		Log: books.Gate(), Hub: hub, Work: books, Desk: desk(log, logger), Quota: limits, Logger: logger,
+		Log: books.Gate(), Hub: hub, Work: books.ways(), Desk: desk(log, logger), Quota: limits, Logger: logger,
 		Auth: authority, Audit: o.Audit, Hooks: hookList(sender),
 	}
 	stopAsking := running(func(ctx context.Context) {

@@ -26,7 +26,7 @@ import (
 type Server struct {
 	Log    parley.Log
 	Hub    *room.Hub
-	Work   *work.Manager
+	Work   work.Books
 	Desk   *ask.Desk
 	Limits parley.Limits // where there is no Quota
 	Logger *slog.Logger

@@ -39,7 +39,7 @@ func newServerOn(t *testing.T, log *logtest.Memory) *session.Server {
 		wg.Wait()
 	})
 	return &session.Server{
-		Log: log, Hub: hub, Work: books, Desk: ask.New(), Limits: parley.DefaultLimits(), Logger: slog.New(slog.DiscardHandler),
+		Log: log, Hub: hub, Work: books.Books(), Desk: ask.New(), Limits: parley.DefaultLimits(), Logger: slog.New(slog.DiscardHandler),
 	}
 }
 

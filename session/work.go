@@ -17,7 +17,7 @@ import (
 // taking is a session's place in a group.
 type taking struct {
 	room, group string
-	*work.Taker
+	work.Worker
 	stopped bool
 }
 
@@ -55,7 +55,7 @@ func (s *Session) take(ctx context.Context, op *wire.Op) error {
 		return err
 	}
 	s.mu.Lock()
-	s.takings = append(s.takings, &taking{room: op.Room, group: op.Group, Taker: taker})
+	s.takings = append(s.takings, &taking{room: op.Room, group: op.Group, Worker: taker})
 	stays := s.mayWork(op.Room)
 	s.mu.Unlock()
 	if !stays { // what is granted has changed since the gate

@@ -32,6 +32,7 @@ const (
 	stepDead     = 'd' // seq; finished as a dead letter
 	stepLetter   = 'l' // prev seq, of a letter that was put back
 	stepLetters  = 'L' // forgotten count, then stretches: after length
+	stepGone     = 'g' // record of jobs; the group is removed, with all up to there
 )
 
 var errRecord = errors.New("a record of a journal cannot be read")

@@ -54,8 +54,9 @@ func (g *group) copyOn(ctx context.Context) (again bool, err error) {
 	g.mu.Lock()
 	g.copying = true
 	g.grown = g.grown || more || len(part.messages) < len(list)
+	last := g.newest
 	g.mu.Unlock()
-	return false, g.write(ctx, g.jobsJournal, record, func(seq uint64) { g.copiedPart(seq, part, len(record)) })
+	return false, g.write(ctx, g.jobsJournal, last, record, func(seq uint64) { g.copiedPart(seq, part, len(record)) })
 }
 
 // fill makes a record of as many messages as it has room for.
@@ -126,7 +127,8 @@ func (g *group) copiedPart(seq uint64, part jobs, bytes int) {
 		g.fresh = append(g.fresh, loaded{seq, part})
 	}
 	g.copying = false
-	g.tail, g.copied, g.total = seq, part.copied(), part.total()
+	g.tail, g.newest = seq, seq
+	g.copied, g.total = part.copied(), part.total()
 	g.inbox.behind(g.copied)
 	g.gate.copied(g, g.copied, g.copied >= g.goal)
 	g.bulk += bytes
@@ -134,10 +136,11 @@ func (g *group) copiedPart(seq uint64, part jobs, bytes int) {
 	g.manager.counts.copied.Add(uint64(len(part.messages)))
 }
 
-// write writes a record. durable is called with g.mu held; if the write fails, this life does.
-func (g *group) write(ctx context.Context, journal string, record []byte, durable func(seq uint64)) error {
+// write writes the record of a journal that comes behind its last one. durable is called with g.mu held; if
+// the write fails, this life does.
+func (g *group) write(ctx context.Context, journal string, last uint64, record []byte, durable func(seq uint64)) error {
 	g.writes.Add(1)
-	err := g.manager.Journals.Write(ctx, journal, record, func(seq uint64, err error) {
+	err := g.manager.Journals.WriteNext(ctx, journal, last, record, func(seq uint64, err error) {
 		defer g.writes.Done()
 		g.mu.Lock()
 		defer g.mu.Unlock()

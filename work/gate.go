@@ -56,6 +56,9 @@ var errUncopied = parley.Errorf(parley.Unavailable, "the groups of the room are 
 
 // gateOf gives the gate of a room that has groups. Which have is known soon after the start.
 func (m *Manager) gateOf(ctx context.Context, room string) (*gate, error) {
+	if m.shared() {
+		return m.gateHere(room), nil
+	}
 	select {
 	case <-m.listed:
 	default:
@@ -71,9 +74,16 @@ func (m *Manager) gateOf(ctx context.Context, room string) (*gate, error) {
 			return nil, errUncopied.Because(ctx.Err())
 		}
 	}
+	return m.gateHere(room), nil
+}
+
+// gateHere gives the gate of a room whose groups are kept here. In a cluster no message waits for groups
+// that another node keeps, nor for those of a part that this node is only about to keep: what they miss
+// they say.
+func (m *Manager) gateHere(room string) *gate {
 	m.gatesMu.RLock()
 	defer m.gatesMu.RUnlock()
-	return m.gates[room], nil
+	return m.gates[room]
 }
 
 // guard has a room wait for a group from now on. Where the group was there before, what its room had

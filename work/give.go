@@ -28,6 +28,10 @@ type Taking struct {
 	// Taken, if not nil, is called before the first job is given.
 	Taken func()
 
+	// Holds names jobs that the worker was given by an owner before this one, and still holds, the one that
+	// it was given first in front.
+	Holds []string
+
 	// Give is called with each job, one at a time, until Stop or Leave has returned. It must not
 	// block, nor call into this package.
 	Give func(*parley.Job)
@@ -42,8 +46,10 @@ type Taker struct {
 	terms
 	jobs    map[*job]int // that it holds, with the bytes of each
 	bytes   int
-	late    int // jobs that were taken from it, since it last finished one: it may be at them still
+	late    int    // jobs that were taken from it, since it last finished one: it may be at them still
+	turns   uint64 // jobs that it was given ever
 	stopped bool
+	left    bool
 	queued  bool // among the hungry
 }
 
@@ -65,11 +71,17 @@ func (m *Manager) Take(ctx context.Context, t Taking) (*Taker, error) {
 		return nil, err
 	}
 	defer g.mu.Unlock()
-	taker := &Taker{group: g, give: t.Give, terms: t.terms(), jobs: make(map[*job]int)}
+	if isClosed(g.ended) {
+		return nil, ErrElsewhere
+	}
+	taker := &Taker{
+		group: g, give: t.Give, terms: t.terms(), jobs: make(map[*job]int), turns: uint64(len(t.Holds)),
+	}
 	if t.Taken != nil {
 		t.Taken()
 	}
 	g.takers++
+	g.claim(taker, t.Holds)
 	g.offer(taker)
 	g.wake()
 	return taker, nil
@@ -96,7 +108,7 @@ func (m *Manager) lock(ctx context.Context, t *Taking) (*group, error) {
 			return g, nil
 		}
 		g.mu.Unlock()
-		if err := m.await(ctx, r.done); err != nil {
+		if err := g.awaitRemoval(ctx, r); err != nil {
 			return nil, err
 		}
 	}
@@ -173,6 +185,7 @@ func (t *Taker) Leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	t.stop()
+	t.left = true
 	for i, j := range t.inOrder() {
 		g.unqueue(j)
 		if t.parallel == 0 || i+t.late < t.parallel {
@@ -186,14 +199,14 @@ func (t *Taker) Leave() {
 
 // inOrder gives the jobs that a worker holds, the one that it was given first in front.
 func (t *Taker) inOrder() []*job {
-	return slices.SortedFunc(maps.Keys(t.jobs), func(a, b *job) int { return cmp.Compare(a.nonce, b.nonce) })
+	return slices.SortedFunc(maps.Keys(t.jobs), func(a, b *job) int { return cmp.Compare(a.turn, b.turn) })
 }
 
 // begun says whether a worker may have begun a job that it holds: it begins them in the order given.
 func (t *Taker) begun(j *job) bool {
 	before := t.late
 	for other := range t.jobs {
-		if other.nonce < j.nonce {
+		if other.turn < j.turn {
 			before++
 		}
 	}
@@ -230,6 +243,11 @@ func (g *group) hand(ctx context.Context) (again bool, err error) {
 			return false, nil
 		}
 		now := time.Now()
+		if now.Before(g.quiet) {
+			g.mu.Unlock()
+			return false, nil
+		}
+		g.honour(now)
 		g.tick(now)
 		seq, record := g.giveAll(now)
 		few := g.ready.Len() == 0 && len(g.hungry) > 0 && g.takers > 0 && g.read < g.tail && len(g.open) < window
@@ -297,6 +315,8 @@ func (g *group) giveAll(now time.Time) (seq, record uint64) {
 			g.ready.remove(j)
 			g.finish(j, now, nil)
 			continue
+		case g.claimed(j, now):
+			continue
 		case j.message == nil:
 			return j.seq, j.record
 		}
@@ -323,7 +343,8 @@ func (g *group) giveTo(t *Taker, j *job, now time.Time) {
 	t.jobs[j] = len(m.Body)
 	t.bytes += len(m.Body)
 	j.state, j.holder, j.at = held, t, now.Add(t.deadline)
-	j.nonce = g.manager.nonce.Add(1)
+	j.nonce, j.turn = g.manager.nonce.Add(1), t.turns
+	t.turns++
 	g.timed.add(j)
 	g.manager.counts.given.Add(1)
 	t.give(&parley.Job{

@@ -31,6 +31,7 @@ type group struct {
 	gate        *gate         // of its room
 	kick        chan struct{} // of one: there may be something to do
 	opened      chan struct{} // closed when the journals were read for the first time
+	ended       chan struct{} // closed when it is kept here no more
 	missing     error         // set before opened is closed: there is no such group
 	writes      sync.WaitGroup
 
@@ -53,12 +54,16 @@ type books struct {
 	back  letters         // dead letters that were put back
 	bytes int             // of bodies in memory
 
+	claims map[uint64]claim // jobs that workers hold of another owner, by seq
+	quiet  time.Time        // until then nothing is given out: claims may come
+
 	// The journal of jobs.
 	copied  uint64   // seq of the last message that is in it
 	inbox   inbox    // what comes behind it, as far as it is in memory
 	total   uint64   // messages of the room that were ever in it
 	shown   uint64   // of these, those of the records up to read
-	tail    uint64   // its last record
+	tail    uint64   // its last record of what the room had
+	newest  uint64   // its last record of any kind
 	read    uint64   // the last one that was loaded
 	seen    uint64   // seq of the last message that was
 	fresh   []loaded // what comes right behind read, while that is in memory
@@ -68,6 +73,7 @@ type books struct {
 	bulk    int // bytes written since the last snapshot
 
 	// The journal of steps.
+	lastStep uint64        // its last record
 	pending  []byte        // steps that are not on their way yet
 	told     []func(error) // who waits for these
 	flushing bool
@@ -88,16 +94,18 @@ func newGroup(m *Manager, key groupKey, begin *uint64) *group {
 		steps:       stepsPrefix + key.room + "\x00" + key.name,
 		kick:        make(chan struct{}, 1),
 		opened:      make(chan struct{}),
+		ended:       make(chan struct{}),
 	}
 }
 
 // run serves the group until ctx ends. A life that fails is followed by another.
 func (g *group) run(ctx context.Context) {
+	defer close(g.ended)
 	for ctx.Err() == nil {
 		err := g.life(ctx)
 		g.writes.Wait() // nothing of the old life comes into the new one
-		if err == errRemoved && !g.eraseAll(ctx) {
-			err = ctx.Err()
+		if err == errRemoved {
+			err = g.eraseAll(ctx)
 		}
 		g.end(err)
 		if err == errMissing || err == errRemoved {
@@ -165,6 +173,9 @@ func (g *group) work(ctx context.Context) (next time.Duration, err error) {
 	if j := g.timed.first(); j != nil {
 		next = max(0, time.Until(j.at))
 	}
+	if quiet := time.Until(g.quiet); quiet > 0 {
+		next = quiet
+	}
 	return next, g.fault
 }
 
@@ -199,9 +210,13 @@ func (g *group) end(because error) {
 			close(g.opened)
 		}
 	}
+	never := error(errReloading)
+	if g.manager.shared() { // it was on no way yet, and who asks again is told more
+		never = ErrElsewhere
+	}
 	for _, tell := range told {
 		if tell != nil {
-			tell(errReloading)
+			tell(never)
 		}
 	}
 }

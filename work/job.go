@@ -23,6 +23,7 @@ type job struct {
 	holder  *Taker    // of a job that is held
 	last    *Taker    // whom it was given to last, where it has just been settled
 	nonce   uint64    // of the try under way
+	turn    uint64    // of the jobs that its holder was given, the how many-th it is
 	index   int       // in its queue
 }
 

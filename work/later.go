@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -46,7 +45,8 @@ type later struct {
 	fading  bool     // a record of gone ones is on its way
 	last    uint64   // the newest record of gone ones
 	trimmed uint64
-	records int // of gone ones, since the journal was trimmed
+	read    uint64 // the last record that was read
+	records int    // of gone ones, since the journal was trimmed
 }
 
 // due is a message that waits.
@@ -83,6 +83,9 @@ func newLater(m *Manager) *later {
 // Later keeps a message until it is due. told is called once it is kept for good, unless Later fails
 // itself. A draft that its sender may send again is kept once; told says so.
 func (m *Manager) Later(ctx context.Context, d parley.Draft, at time.Time, told func(parley.Receipt, error)) error {
+	if m.shared() {
+		return m.postLater(ctx, &d, at, told)
+	}
 	l := m.later
 	select {
 	case <-l.ready:
@@ -174,6 +177,7 @@ func readLater(record []byte) (d parley.Draft, at time.Time, gone []uint64, err 
 // run sends what is due until ctx ends.
 func (l *later) run(ctx context.Context) {
 	for l.restore(ctx) != nil {
+		l.manager.Logger.Error("what is due later cannot be read now; trying again")
 		if !sleep(ctx, reloadPause) {
 			return
 		}
@@ -196,40 +200,61 @@ func (l *later) run(ctx context.Context) {
 // restore reads the journal.
 func (l *later) restore(ctx context.Context) error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.waiting = nil
+	l.waiting, l.read = nil, 0
 	clear(l.pending)
 	clear(l.ids)
-	all := make(map[uint64]due)
-	for after, more := uint64(0), true; more; {
+	l.mu.Unlock()
+	return l.readOn(ctx)
+}
+
+// readOn reads what is in the journal behind what was read. Beyond a number of messages the rest waits
+// there.
+func (l *later) readOn(ctx context.Context) error {
+	for more := true; more; {
+		l.mu.Lock()
+		after, full := l.read, l.manager.shared() && len(l.pending) >= maxLater
+		l.mu.Unlock()
+		if full {
+			return nil
+		}
 		var records []parley.Record
 		var err error
 		if records, more, err = l.manager.Journals.Records(ctx, laterJournal, after, 64); err != nil {
-			l.manager.Logger.Error("what is due later cannot be read now; trying again", "err", err)
 			return err
 		}
-		for _, r := range records {
-			after = r.Seq
-			d, at, gone, err := readLater(r.Data)
-			switch {
-			case err != nil:
-				l.manager.Logger.Error("a message that is due later is left out: it cannot be read", "seq", r.Seq)
-			case d.Room != "":
-				all[r.Seq] = due{at, r.Seq, idOf(&d)}
-			}
-			for _, seq := range gone {
-				delete(all, seq)
-			}
-		}
-	}
-	for _, d := range all {
-		l.add(d)
+		l.take(records)
 	}
 	return nil
 }
 
+// take takes records of the journal.
+func (l *later) take(records []parley.Record) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range records {
+		l.read = r.Seq
+		d, at, gone, err := readLater(r.Data)
+		switch {
+		case err != nil:
+			l.manager.Logger.Error("a message that is due later is left out: it cannot be read", "seq", r.Seq)
+		case d.Room != "":
+			l.add(due{at, r.Seq, idOf(&d)})
+		}
+		for _, seq := range gone {
+			delete(l.pending, seq)
+		}
+	}
+}
+
 // sendDue sends what is due, and says after what time there is more.
 func (l *later) sendDue(ctx context.Context) time.Duration {
+	most := time.Hour
+	if l.manager.shared() {
+		most = laterLook
+		if err := l.readOn(ctx); err != nil { // another may have sent it all
+			return most
+		}
+	}
 	for ctx.Err() == nil {
 		l.mu.Lock()
 		if len(l.waiting) == 0 || l.sending >= maxSending {
@@ -237,9 +262,15 @@ func (l *later) sendDue(ctx context.Context) time.Duration {
 			break
 		}
 		next := l.waiting[0]
+		if !l.pending[next.seq] { // it is gone already
+			heap.Pop(&l.waiting)
+			l.forgetID(next)
+			l.mu.Unlock()
+			continue
+		}
 		if wait := time.Until(next.at); wait > 0 {
 			l.mu.Unlock()
-			return wait
+			return min(wait, most)
 		}
 		heap.Pop(&l.waiting)
 		l.sending++
@@ -248,7 +279,7 @@ func (l *later) sendDue(ctx context.Context) time.Duration {
 			l.sent(next, err)
 		}
 	}
-	return time.Hour
+	return most
 }
 
 func (l *later) send(ctx context.Context, next due) error {
@@ -256,8 +287,9 @@ func (l *later) send(ctx context.Context, next due) error {
 	if err != nil {
 		return err
 	}
-	if len(records) == 0 || records[0].Seq != next.seq {
-		return fmt.Errorf("record %d of what is due later is gone", next.seq)
+	if len(records) == 0 || records[0].Seq != next.seq { // another node has sent it and trimmed the journal
+		l.sent(next, nil)
+		return nil
 	}
 	d, _, _, err := readLater(records[0].Data)
 	if err != nil {
@@ -275,10 +307,17 @@ func (l *later) sent(d due, err error) {
 		heap.Push(&l.waiting, d)
 	} else {
 		l.gone = append(l.gone, d.seq)
-		delete(l.ids, d.id)
+		l.forgetID(d)
 	}
 	l.mu.Unlock()
 	l.wake()
+}
+
+// forgetID has an id be new again, unless it is another message's by now. l.mu is held.
+func (l *later) forgetID(d due) {
+	if l.ids[d.id] == d.seq {
+		delete(l.ids, d.id)
+	}
 }
 
 // fade writes which messages are gone, all of a moment in one record, and trims the journal up to the
@@ -331,6 +370,9 @@ func (l *later) trim(ctx context.Context) {
 	upTo := l.last // nothing waits; what is written since has a later seq
 	if seqs := keys(l.pending); len(seqs) > 0 {
 		upTo = slices.MinFunc(seqs, cmp.Compare[uint64]) - 1
+	}
+	if l.manager.shared() { // what others have written since is not read yet
+		upTo = min(upTo, l.read)
 	}
 	trim := upTo > l.trimmed
 	l.trimmed = max(l.trimmed, upTo)

@@ -31,6 +31,11 @@ func (m *Manager) Groups(ctx context.Context, room string) ([]GroupInfo, error) 
 	if err := m.await(ctx, m.listed); err != nil {
 		return nil, err
 	}
+	if m.shared() {
+		if err := m.awaitPart(ctx, room); err != nil {
+			return nil, err
+		}
+	}
 	m.mu.Lock()
 	var names []string
 	for key := range m.groups {

@@ -31,6 +31,13 @@ type Config struct {
 	Logger   *slog.Logger // default: discard
 
 	RetainMessages int // messages that a room keeps; 0 or less: all
+	// Part, where other nodes share the log, says in which part of it a room is. The groups of a part
+	// are kept while Hold says so; nil: all are kept here.
+	Part func(room string) int
+
+	// Claims is how long the new owner of a group waits for workers to say which jobs they hold, before
+	// it gives out any. Default: half a second.
+	Claims time.Duration
 }
 
 // Bounds of a server.
@@ -62,6 +69,7 @@ type Manager struct {
 	perRoom map[string]int
 	readers map[readerKey]*reader
 	erasing map[readerKey]chan struct{} // being removed; closed when that is over
+	shares  map[int]*share              // of parts that are held
 }
 
 type groupKey struct{ room, name string }
@@ -70,6 +78,9 @@ type groupKey struct{ room, name string }
 func New(c Config) *Manager {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Claims == 0 {
+		c.Claims = claimsFor
 	}
 	m := &Manager{
 		Config:  c,
@@ -80,6 +91,7 @@ func New(c Config) *Manager {
 		ready:   make(chan struct{}),
 		listed:  make(chan struct{}),
 		gates:   make(map[string]*gate),
+		shares:  make(map[int]*share),
 	}
 	m.Log = gatedLog{c.Log, m}
 	m.nonce.Store(rand.Uint64N(1 << 40)) // another after each start: names of tries do not come again
@@ -98,7 +110,9 @@ func (m *Manager) Run(ctx context.Context) error {
 		m.cancel()
 		m.running.Wait()
 	}()
-	m.spawn(m.later.run)
+	if !m.shared() {
+		m.spawn(m.later.run)
+	}
 	for {
 		err := m.openAll(ctx)
 		if err == nil {
@@ -133,6 +147,9 @@ func (m *Manager) openAll(ctx context.Context) error {
 	}
 	readers = slices.DeleteFunc(readers, func(journal string) bool { return !counted(journal) })
 	m.known.Add(int64(len(readers)))
+	if m.shared() {
+		return nil // they are opened as their parts are held
+	}
 	for _, name := range names {
 		room, group, ok := strings.Cut(name[len(stepsPrefix):], "\x00")
 		if !ok {
@@ -169,9 +186,12 @@ func (m *Manager) enter(key groupKey, begin *uint64) (*group, error) {
 	}
 	g := newGroup(m, key, begin)
 	m.guard(g)
+	if err := m.spawnGroup(g); err != nil {
+		m.unguard(g)
+		return nil, err
+	}
 	m.groups[key] = g
 	m.perRoom[key.room]++
-	m.running.Go(func() { g.run(m.ctx) })
 	return g, nil
 }
 
@@ -179,6 +199,11 @@ func (m *Manager) enter(key groupKey, begin *uint64) (*group, error) {
 func (m *Manager) forget(g *group) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.remove(g)
+}
+
+// remove is forget with m.mu held.
+func (m *Manager) remove(g *group) {
 	if m.groups[g.key] == g {
 		delete(m.groups, g.key)
 		m.unguard(g)
@@ -197,8 +222,16 @@ func (m *Manager) open(ctx context.Context, room, name string, begin *uint64) (*
 	if err != nil {
 		return nil, err
 	}
-	if err := m.await(ctx, g.opened); err != nil {
-		return nil, err
+	select {
+	case <-g.opened:
+	case <-g.ended:
+	case <-m.ctx.Done():
+		return nil, errEnding
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if !isClosed(g.opened) {
+		return nil, ErrElsewhere
 	}
 	return g, g.missing
 }

@@ -139,6 +139,7 @@ func (g *group) takeBack(ctx context.Context) (again bool, err error) {
 	clear(g.returns[len(kept):])
 	g.returns = kept
 	g.copying = len(part) > 0
+	last := g.newest
 	g.mu.Unlock()
 	for _, tell := range refused {
 		tell()
@@ -146,7 +147,7 @@ func (g *group) takeBack(ctx context.Context) (again bool, err error) {
 	if len(part) == 0 {
 		return false, nil
 	}
-	return false, g.write(ctx, g.jobsJournal, record, func(seq uint64) { g.cameBack(seq, part, len(record)) })
+	return false, g.write(ctx, g.jobsJournal, last, record, func(seq uint64) { g.cameBack(seq, part, len(record)) })
 }
 
 var errFull = parley.Errorf(parley.Unavailable, "the group has too many unfinished jobs: let its workers do some first")
@@ -160,7 +161,7 @@ func (g *group) unread(seq uint64) bool {
 // cameBack makes jobs of the messages of a durable record.
 func (g *group) cameBack(record uint64, part []*returning, bytes int) {
 	now := time.Now()
-	g.copying = false
+	g.copying, g.newest = false, record
 	g.bulk += bytes
 	g.records++
 	for _, r := range part {

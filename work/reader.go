@@ -3,9 +3,11 @@ package work
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"parley"
 )
@@ -28,6 +30,12 @@ func counted(journal string) bool {
 // trimEvery is how many positions a reader's journal gathers before it is trimmed.
 const trimEvery = 256
 
+// How often a reader's journal is read again that looks older than it is known to be.
+const (
+	staleReads = 5
+	stalePause = 50 * time.Millisecond
+)
+
 type readerKey struct{ room, name string }
 
 // reader is a place in a room that is remembered. It is in memory while somebody uses it.
@@ -45,6 +53,7 @@ type reader struct {
 	loaded   bool
 	there    bool   // a position was ever written
 	position uint64 // durable
+	last     uint64 // seq of the journal's newest record
 	wanted   uint64 // the highest that was asked for
 	waiting  []awaited
 	writing  bool
@@ -69,6 +78,7 @@ func (m *Manager) Reader(ctx context.Context, room, name string) (rd *Reader, po
 	if err != nil {
 		return nil, 0, false, err
 	}
+	r.fresh()
 	if err := r.load(ctx); err != nil {
 		m.leaveReader(r)
 		return nil, 0, false, err
@@ -84,6 +94,9 @@ func (rd *Reader) Name() string { return rd.r.key.name }
 // Done moves the reader to a position, if it is behind it. told is called with where it is once
 // that is durable, unless Done fails itself.
 func (rd *Reader) Done(ctx context.Context, position uint64, told Told) error {
+	if err := rd.r.load(ctx); err != nil {
+		return err
+	}
 	return rd.r.move(ctx, position, told)
 }
 
@@ -138,7 +151,7 @@ func (m *Manager) unuse(r *reader) {
 	}
 }
 
-// load reads the journal, once.
+// load reads the journal, where it is not known what is in it.
 func (r *reader) load(ctx context.Context) error {
 	r.mu.Lock()
 	loaded := r.loaded
@@ -146,7 +159,7 @@ func (r *reader) load(ctx context.Context) error {
 	if loaded {
 		return nil
 	}
-	newest, err := r.manager.Journals.Newest(ctx, r.journal)
+	newest, err := r.newest(ctx)
 	if err != nil {
 		return fmt.Errorf("read a reader's journal: %w", err)
 	}
@@ -161,9 +174,32 @@ func (r *reader) load(ctx context.Context) error {
 		if err := d.err(); err != nil {
 			return fmt.Errorf("read a reader's journal: %w", err)
 		}
+	} else { // it was never anywhere, or was removed by another node
+		r.position, r.there, r.wanted = 0, false, 0
+		for _, w := range r.waiting {
+			r.wanted = max(r.wanted, w.position)
+		}
 	}
-	r.wanted, r.loaded = r.position, true
+	r.last, r.loaded = newest.Seq, true
+	r.wanted = max(r.wanted, r.position)
 	return nil
+}
+
+// newest reads the journal's last record. One that is in front of this node's own last may have been read
+// where that is not known yet, so it is read again some times; or another node has removed the reader.
+func (r *reader) newest(ctx context.Context) (newest parley.Record, err error) {
+	r.mu.Lock()
+	last := r.last
+	r.mu.Unlock()
+	for range staleReads {
+		if newest, err = r.manager.Journals.Newest(ctx, r.journal); err != nil || newest.Seq >= last {
+			break
+		}
+		if !sleep(ctx, stalePause) {
+			return newest, ctx.Err()
+		}
+	}
+	return newest, err
 }
 
 // move has a position written, with what else is asked for meanwhile.
@@ -197,11 +233,11 @@ func (r *reader) move(ctx context.Context, position uint64, told Told) error {
 // write writes the highest position asked for. The caller has set writing.
 func (r *reader) write(ctx context.Context) {
 	r.mu.Lock()
-	position, waiting := r.wanted, r.waiting
+	position, waiting, last := r.wanted, r.waiting, r.last
 	r.waiting = nil
 	r.mu.Unlock()
 	record := binary.AppendUvarint([]byte{version}, position)
-	err := r.manager.Journals.Write(context.WithoutCancel(ctx), r.journal, record, func(seq uint64, err error) {
+	err := r.manager.Journals.WriteNext(context.WithoutCancel(ctx), r.journal, last, record, func(seq uint64, err error) {
 		r.wrote(seq, position, waiting, err)
 	})
 	if err != nil {
@@ -212,15 +248,20 @@ func (r *reader) write(ctx context.Context) {
 // wrote notes the outcome of a write and begins the next. It runs in a goroutine of the log's, which
 // must not be made to wait: so the next write, and a trim, get one of their own.
 func (r *reader) wrote(seq, position uint64, waiting []awaited, err error) {
+	if errors.Is(err, parley.ErrOvertaken) {
+		r.overtaken(waiting)
+		return
+	}
 	r.mu.Lock()
 	if err == nil {
-		r.position, r.there = max(r.position, position), true
+		r.position, r.there, r.last = max(r.position, position), true, seq
 		r.writes++
 	} else {
 		if !r.there && counted(r.journal) {
 			r.manager.known.Add(-1)
 		}
 		r.wanted = r.position // what is asked for again is written again
+		r.loaded = false      // nobody knows whether this was
 	}
 	at := r.position
 	trim := r.writes >= trimEvery

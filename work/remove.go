@@ -5,13 +5,15 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"time"
 
 	"parley"
 )
 
 // Groups and readers are removed by trimming their journals. What was trimmed can be there again after a
 // crash, so a note is written first, of what goes and up to which record; the next start carries out
-// what the notes say, before anybody comes to a group or a reader.
+// what the notes say, before anybody comes to a group or a reader. In a cluster the owner of a group first
+// writes a step that says so, behind its last one: it may be the owner no more.
 //
 //	note    version, then the seq up to which each of the journals goes
 const notePrefix = "gone\x00"
@@ -135,6 +137,10 @@ func (m *Manager) Remove(ctx context.Context, room, name string) error {
 		return err
 	}
 	g.mu.Lock()
+	if time.Now().Before(g.quiet) { // who takes from it may not have said so yet
+		g.mu.Unlock()
+		return ErrElsewhere
+	}
 	r := g.removal
 	switch {
 	case r != nil: // by somebody else, at this moment
@@ -148,7 +154,23 @@ func (m *Manager) Remove(ctx context.Context, room, name string) error {
 		g.wake()
 	}
 	g.mu.Unlock()
-	return m.await(ctx, r.done)
+	return g.awaitRemoval(ctx, r)
+}
+
+// awaitRemoval waits until a group is not there any more.
+func (g *group) awaitRemoval(ctx context.Context, r *removal) error {
+	select {
+	case <-r.done:
+	case <-g.ended:
+	case <-g.manager.ctx.Done():
+		return errEnding
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if !isClosed(r.done) {
+		return ErrElsewhere // the node that keeps it now goes on
+	}
+	return nil
 }
 
 // await waits until c is closed.
@@ -173,10 +195,17 @@ func (g *group) removed(context.Context) (again bool, err error) {
 	return false, nil
 }
 
-// eraseAll removes a group's journals, however often it has to be tried. false: ctx has ended first. What
-// was begun then is done at the next start.
-func (g *group) eraseAll(ctx context.Context) bool {
+// eraseAll removes a group's journals, however often it has to be tried, and gives errRemoved then. With
+// any other error it is not known to be removed; what was begun is ended by the next life, here or at
+// another node, or by the next start.
+func (g *group) eraseAll(ctx context.Context) error {
 	var e erasure
+	if g.manager.shared() {
+		var err error
+		if e, err = g.seal(ctx); err != nil {
+			return fmt.Errorf("remove a group: %w", err)
+		}
+	}
 	for ctx.Err() == nil {
 		var err error
 		if e.upTo == nil {
@@ -188,12 +217,28 @@ func (g *group) eraseAll(ctx context.Context) bool {
 			err = g.manager.erase(ctx, e)
 		}
 		if err == nil {
-			return true
+			return errRemoved
 		}
 		g.manager.Logger.Warn("a group cannot be removed now; trying again", "room", g.key.room, "group", g.key.name, "err", err)
 		sleep(ctx, reloadPause)
 	}
-	return false
+	return ctx.Err()
+}
+
+// seal writes the last step of a group that other nodes may keep: that it is removed, and what goes with it.
+// It is refused where another node has taken the group over; who takes it over later carries it out.
+func (g *group) seal(ctx context.Context) (erasure, error) {
+	g.mu.Lock()
+	last, upTo := g.lastStep, g.newest
+	g.mu.Unlock()
+	seq, err := g.first(ctx, last, binary.AppendUvarint([]byte{version, stepGone}, upTo))
+	return g.erasure(seq, upTo), err
+}
+
+// erasure is what goes with a group that was sealed: by seqs, which do not come again, so that whoever
+// carries it out, and however late, removes nothing of another group of the name.
+func (g *group) erasure(steps, jobs uint64) erasure {
+	return erasure{journals: []string{g.steps, g.jobsJournal}, upTo: []uint64{steps, jobs}}
 }
 
 // RemoveReader removes a reader with its position, and returns when that is durable. Nobody may be using

@@ -16,6 +16,20 @@ func (g *group) restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if b.gone != nil {
+		if err := g.manager.erase(ctx, g.erasure(b.lastStep, *b.gone)); err != nil {
+			return err
+		}
+		if b, found, err = g.replay(ctx); err != nil {
+			return err
+		}
+	}
+	if found && g.manager.shared() {
+		if b.lastStep, err = g.takeOver(ctx, b.lastStep); err != nil {
+			return err
+		}
+		b.quiet = time.Now().Add(g.manager.Claims)
+	}
 	newest, err := g.manager.Journals.Newest(ctx, g.jobsJournal)
 	if err != nil {
 		return fmt.Errorf("read the jobs: %w", err)
@@ -25,7 +39,7 @@ func (g *group) restore(ctx context.Context) error {
 			return errMissing
 		}
 		b.copied, b.read, b.seen = *g.begin, newest.Seq, *g.begin // what is there is of a group that was removed
-		if err := g.found(ctx, &b.books); err != nil {
+		if b.lastStep, err = g.found(ctx, &b.books); err != nil {
 			return err
 		}
 	}
@@ -34,7 +48,7 @@ func (g *group) restore(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		b.tail, b.total = newest.Seq, last.total()
+		b.tail, b.newest, b.total = newest.Seq, newest.Seq, last.total()
 		if b.tail > b.read { // of others the snapshot knows, or they are of a group that was removed
 			b.copied = max(b.copied, last.copied())
 		}
@@ -71,6 +85,7 @@ type replayed struct {
 	books
 	restored []*job          // of the snapshot, less what the steps finished
 	returned map[uint64]*job // that were dead letters
+	gone     *uint64         // the group is removed, with its jobs up to this record
 }
 
 // replay reads the steps. found is false where there is none: there is no such group.
@@ -89,6 +104,7 @@ func (g *group) replay(ctx context.Context) (b *replayed, found bool, err error)
 				return nil, false, fmt.Errorf("read the steps: record %d: %w", r.Seq, err)
 			}
 			after, found = r.Seq, true
+			b.lastStep = r.Seq
 		}
 	}
 	b.settle()
@@ -122,6 +138,9 @@ func (b *replayed) apply(record []byte) error {
 			}
 		case stepLetters:
 			b.back.read(d)
+		case stepGone:
+			upTo := d.uint()
+			b.gone = &upTo
 		default:
 			d.fail()
 		}
@@ -177,11 +196,11 @@ func (b *replayed) settle() {
 }
 
 // found writes the first record of a group: where it begins.
-func (g *group) found(ctx context.Context, b *books) error {
+func (g *group) found(ctx context.Context, b *books) (seq uint64, err error) {
 	first := books{copied: b.copied, read: b.read, seen: b.seen}
 	record, _ := (&group{books: first}).appendSnapshot([]byte{version})
-	if err := g.manager.write(ctx, g.steps, record); err != nil {
-		return fmt.Errorf("begin a group: %w", err)
+	if seq, err = g.first(ctx, 0, record); err != nil {
+		return 0, fmt.Errorf("begin a group: %w", err)
 	}
-	return nil
+	return seq, nil
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -158,19 +157,11 @@ var errNoJob = parley.Errorf(parley.NotFound, "there is no such job: it is finis
 
 // find reads the name of a try.
 func (m *Manager) find(ctx context.Context, room, name string) (g *group, seq, nonce uint64, err error) {
-	end := strings.LastIndexByte(name, '.')
-	mid := strings.LastIndexByte(name[:max(end, 0)], '.')
-	if mid < 1 {
-		return nil, 0, 0, errNoJob
+	group, seq, nonce, ok := splitName(name)
+	if ok {
+		group, err = parley.ParseRoom(group)
 	}
-	group, err := parley.ParseRoom(name[:mid])
-	if err != nil {
-		return nil, 0, 0, errNoJob
-	}
-	if seq, err = strconv.ParseUint(name[mid+1:end], 10, 64); err != nil {
-		return nil, 0, 0, errNoJob
-	}
-	if nonce, err = strconv.ParseUint(name[end+1:], 36, 64); err != nil {
+	if !ok || err != nil {
 		return nil, 0, 0, errNoJob
 	}
 	g, err = m.open(ctx, room, group, nil)
@@ -183,6 +174,9 @@ func (m *Manager) find(ctx context.Context, room, name string) (g *group, seq, n
 func (g *group) allowed(seq, nonce uint64) (*job, error) {
 	if g.fault == errNoJob { // the group is removed
 		return nil, errNoJob
+	}
+	if isClosed(g.ended) {
+		return nil, ErrElsewhere
 	}
 	if g.fault != nil {
 		return nil, errReloading
@@ -207,6 +201,7 @@ func (g *group) ahead(seq uint64) *job { return &job{seq: seq, state: unseen} }
 
 // finish ends a job that is in no queue.
 func (g *group) finish(j *job, now time.Time, told func(error)) {
+	delete(g.claims, j.seq)
 	if j.state == unseen {
 		g.past[j.seq] = past{finished: true}
 	} else {
@@ -230,7 +225,25 @@ type grave struct {
 // doom makes a dead letter of a job that is in no queue.
 func (g *group) doom(j *job, reason string, told func(error)) {
 	j.state = settling
-	g.graves = append(g.graves, grave{j, reason, told})
+	one := grave{j, reason, told}
+	if !g.manager.shared() {
+		g.graves = append(g.graves, one)
+		return
+	}
+	// Where another node may have taken the group over, no letter is sent before a step has shown that
+	// none has.
+	g.step(appendTried(g.pending, j.seq, past{tries: j.tries}), func(err error) {
+		if err != nil {
+			if told != nil {
+				told(err)
+			}
+			return
+		}
+		g.mu.Lock()
+		g.graves = append(g.graves, one)
+		g.mu.Unlock()
+		g.wake()
+	})
 }
 
 // deadLetter is the body of a message that tells of a dead job.

@@ -59,6 +59,7 @@ func (g *group) flush(ctx context.Context) (again bool, err error) {
 	g.since += len(g.pending)
 	g.pending, g.told, g.flushing = g.pending[:0], nil, true
 	var trim uint64
+	last := g.lastStep
 	g.records++
 	whole := g.since > max(snapshotSteps, 4*g.snapshot) || g.bulk > snapshotBulk ||
 		g.records > max(snapshotRecords, g.snapshot/recordWorth)
@@ -74,13 +75,13 @@ func (g *group) flush(ctx context.Context) (again bool, err error) {
 		}
 	}
 	g.writes.Add(1)
-	err = g.manager.Journals.Write(ctx, g.steps, record, func(seq uint64, err error) {
+	err = g.manager.Journals.WriteNext(ctx, g.steps, last, record, func(seq uint64, err error) {
 		defer g.writes.Done()
 		g.mu.Lock()
 		if durable = err == nil; !durable {
 			g.failed(fmt.Errorf("write the steps: %w", err))
 		}
-		g.flushing = false
+		g.flushing, g.lastStep = false, seq
 		if durable && whole {
 			g.trimStep, g.trimJobs = seq-1, trim
 		}
@@ -88,7 +89,7 @@ func (g *group) flush(ctx context.Context) (again bool, err error) {
 		if durable {
 			tell(nil)
 		} else {
-			tell(errReloading)
+			tell(unwritten(err))
 		}
 		g.wake()
 	})

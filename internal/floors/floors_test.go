@@ -40,6 +40,7 @@ var floors = map[string]int{
 	"room":                 2,
 	"ask":                  2,
 	"work":                 2,
+	"relay":                3,
 	"hooks":                3,
 	"session":              3,
 	"transport/sock":       3,

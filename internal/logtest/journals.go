@@ -23,6 +23,7 @@ func RunJournals(t *testing.T, open func(t *testing.T, s Settings) Harness) {
 		{"trim removes up to a seq and leaves the rest", trimJournal},
 		{"nothing is read before it is durable", recordsBeforeDurable},
 		{"a room's retention does not touch a journal", journalsAreKept},
+		{"a record that is not the next one is refused, and no other", nextRecords},
 		{"what cannot be written is refused", recordsRefused},
 		{"a failed disk takes no record", recordsFail},
 	} {
@@ -187,6 +188,54 @@ func journalsAreKept(t *testing.T, h Harness, j parley.Journals) {
 		record(t, j, "lobby", want[i])
 	}
 	wantRecords(t, j, "lobby", 0, want...)
+}
+
+// nextRecords has two owners write a journal, and others beside it.
+func nextRecords(t *testing.T, h Harness, j parley.Journals) {
+	next := func(journal string, last uint64, text string) <-chan outcome {
+		t.Helper()
+		c := make(chan outcome, 2)
+		err := j.WriteNext(context.Background(), journal, last, []byte(text), func(seq uint64, err error) {
+			c <- outcome{parley.Receipt{Seq: seq}, err}
+		})
+		if err != nil {
+			c <- outcome{err: err}
+		}
+		return c
+	}
+	first := wait(t, next("a", 0, "0"))
+	if first.err != nil {
+		t.Fatal(first.err)
+	}
+	second := wait(t, next("a", first.Seq, "1"))
+	if second.err != nil || second.Seq <= first.Seq {
+		t.Fatalf("%+v behind %d", second, first.Seq)
+	}
+	if !h.Many {
+		wantRecords(t, j, "a", 0, "0", "1")
+		return
+	}
+	var others []<-chan outcome
+	for i := range 20 {
+		others = append(others, next(fmt.Sprint("other ", i), 0, "x"))
+		if i == 10 {
+			others = append(others, next("a", first.Seq, "too late"), next("b", 17, "of nothing"))
+		}
+	}
+	for i, c := range others {
+		o := wait(t, c)
+		if late := i == 11 || i == 12; late != errors.Is(o.err, parley.ErrOvertaken) || !late && o.err != nil {
+			t.Errorf("record %d: %v", i, o.err)
+		}
+	}
+	if err := j.Trim(context.Background(), "a", first.Seq); err != nil {
+		t.Fatal(err)
+	}
+	if o := wait(t, next("a", second.Seq, "2")); o.err != nil {
+		t.Error(o.err)
+	}
+	wantRecords(t, j, "a", 0, "1", "2")
+	wantRecords(t, j, "b", 0)
 }
 
 func recordsRefused(t *testing.T, _ Harness, j parley.Journals) {

@@ -24,5 +24,5 @@ func memory(_ *testing.T, s logtest.Settings) logtest.Harness {
 		MaxInflight:    s.MaxInflight,
 		Now:            func() time.Time { return start.Add(past) },
 	})
-	return logtest.Harness{Log: l, Tick: func() { past += time.Millisecond }, Hold: l.Hold, Fail: l.Fail}
+	return logtest.Harness{Many: true, Log: l, Tick: func() { past += time.Millisecond }, Hold: l.Hold, Fail: l.Fail}
 }

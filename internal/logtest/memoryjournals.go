@@ -16,6 +16,15 @@ var errRecord = errors.New("no journal takes such a record")
 
 // Write implements parley.Journals.
 func (l *Memory) Write(_ context.Context, journal string, record []byte, done func(uint64, error)) error {
+	return l.write(journal, nil, record, done)
+}
+
+// WriteNext implements parley.Journals.
+func (l *Memory) WriteNext(_ context.Context, journal string, last uint64, record []byte, done func(uint64, error)) error {
+	return l.write(journal, &last, record, done)
+}
+
+func (l *Memory) write(journal string, behind *uint64, record []byte, done func(uint64, error)) error {
 	if len(journal) == 0 || len(journal) > parley.MaxJournalName || len(record) == 0 || len(record) > parley.MaxRecord {
 		return errRecord
 	}
@@ -23,6 +32,9 @@ func (l *Memory) Write(_ context.Context, journal string, record []byte, done fu
 	defer l.mu.Unlock()
 	if l.failed != nil {
 		return l.failed
+	}
+	if newest := l.newest(journal); behind != nil && *behind != newest {
+		return parley.ErrOvertaken
 	}
 	l.record++
 	l.journals[journal] = append(l.journals[journal], parley.Record{Seq: l.record, Data: slices.Clone(record)})
@@ -33,6 +45,15 @@ func (l *Memory) Write(_ context.Context, journal string, record []byte, done fu
 	})
 	l.settle()
 	return nil
+}
+
+// newest gives the seq of a journal's newest record, durable or not. l.mu is held.
+func (l *Memory) newest(journal string) uint64 {
+	all := l.journals[journal]
+	if len(all) == 0 {
+		return 0
+	}
+	return all[len(all)-1].Seq
 }
 
 // left gives the journal's durable records. l.mu is held.

@@ -23,6 +23,7 @@ type Harness struct {
 	Log  parley.Log
 	Tick func()                  // returns when the log's clock has gone on by a millisecond or more
 	Hold func() (release func()) // nothing becomes durable until release
+	Many bool                    // others may write the same journals
 	Fail func(error)             // the disk fails for good; called while held or before any append
 }
 

@@ -83,7 +83,7 @@ func serveGuarded(t *testing.T, config httpapi.Config, authority *auth.Authority
 		_ = hub.Run(ctx)
 		running.Wait()
 	}()
-	sessions := &session.Server{Log: log, Hub: hub, Work: books, Desk: ask.New(), Limits: parley.DefaultLimits(), Logger: logger, Auth: authority}
+	sessions := &session.Server{Log: log, Hub: hub, Work: books.Books(), Desk: ask.New(), Limits: parley.DefaultLimits(), Logger: logger, Auth: authority}
 	events, err := sse.NewServer(sessions, sse.Config{Logger: logger})
 	if err != nil {
 		t.Fatal(err)

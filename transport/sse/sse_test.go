@@ -77,7 +77,7 @@ func serve(t *testing.T, options logtest.Options, config sse.Config) *fixture {
 		_ = f.hub.Run(ctx)
 		running.Wait()
 	}()
-	sessions := &session.Server{Log: f.log, Hub: f.hub, Work: f.books, Limits: parley.DefaultLimits(), Logger: config.Logger}
+	sessions := &session.Server{Log: f.log, Hub: f.hub, Work: f.books.Books(), Limits: parley.DefaultLimits(), Logger: config.Logger}
 	var err error
 	if f.events, err = sse.NewServer(sessions, config); err != nil {
 		t.Fatal(err)

@@ -67,7 +67,7 @@ func start(t testing.TB, limits parley.Limits, config ws.Config) *fixture {
 		_ = hub.Run(ctx)
 		running.Wait()
 	}()
-	f := &fixture{t: t, log: log, sessions: &session.Server{Log: log, Hub: hub, Work: books, Desk: ask.New(), Limits: limits, Logger: quiet}}
+	f := &fixture{t: t, log: log, sessions: &session.Server{Log: log, Hub: hub, Work: books.Books(), Desk: ask.New(), Limits: limits, Logger: quiet}}
 	config.Logger = quiet
 	var err error
 	if f.server, err = ws.NewServer(f.sessions, config); err != nil {
