@@ -8,9 +8,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"parley"
 	"syscall"
 	"time"
+
+	"parley"
 
 	"parley/ask"
 	"parley/audit"
