@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -16,6 +17,7 @@ import (
 
 	"parley"
 	"parley/client"
+	"parley/wire"
 )
 
 // owner says which node keeps the jobs of all rooms, where there is one part of them; -1 where none
@@ -232,6 +234,70 @@ func TestWorkAtAnyNode(t *testing.T) {
 	d.want(`{"op":"join","room":"r","reader":"billing"}`, `{"op":"joined"}`)
 	if f := d.next(); f.Op != "message" || f.Seq <= seq {
 		t.Errorf("the reader goes on with %+v, want what is behind %d", f, seq)
+	}
+}
+
+// A job fails at one node and is put back at another; the group is listed and removed there too.
+func TestGroupsAtAnyNode(t *testing.T) {
+	t.Parallel()
+	nodes, tcp := onePart(t)
+	own := owner(t, nodes[0])
+	if own < 0 {
+		t.Fatal("no node leads")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	var rooms []*client.Room // at the owner and at the two others
+	for i := range 3 {
+		c, err := client.Connect(ctx, tcp[(own+i)%3])
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		rooms = append(rooms, c.Room("r"))
+	}
+	if _, err := rooms[0].Publish(ctx, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	take := func(at int) string {
+		t.Helper()
+		var took struct{ Jobs []struct{ Job string } }
+		post(t, nodes[(own+at)%3], "/rooms/r/take?group=g&wait=20s", http.StatusOK, &took)
+		if len(took.Jobs) != 1 {
+			t.Fatalf("took %+v", took)
+		}
+		return took.Jobs[0].Job
+	}
+	settle := func(at int, job, how string) {
+		t.Helper()
+		post(t, nodes[(own+at)%3], "/rooms/r/jobs/"+job+"/"+how, http.StatusOK, nil)
+	}
+	settle(2, take(1), "fail")
+	letters := hello(t, nodes[own], "ada").ask(`{"op":"history","room":"r.dead","after":0,"limit":10}`).Messages
+	if len(letters) != 1 {
+		t.Fatalf("%d dead letters", len(letters))
+	}
+	for i, before := range []bool{false, true} {
+		if was, err := rooms[2-i].PutBack(ctx, letters[0].Seq); err != nil || was != before {
+			t.Errorf("put back at node %d: before %v, %v", 2-i, was, err)
+		}
+	}
+	list := func(at int, want ...wire.GroupEntry) {
+		t.Helper()
+		got, err := rooms[at].Groups(ctx)
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("groups at node %d: %+v, %v, want %+v", at, got, err, want)
+		}
+	}
+	list(2, wire.GroupEntry{Group: "g", Pending: 1, Dead: 1})
+	settle(1, take(2), "release")
+	settle(2, take(1), "done")
+	list(1, wire.GroupEntry{Group: "g", Dead: 1})
+	if err := rooms[1].RemoveGroup(ctx, "g"); err != nil {
+		t.Error(err)
+	}
+	for i := range rooms {
+		list(i)
 	}
 }
 
