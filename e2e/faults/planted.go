@@ -36,8 +36,9 @@ var plants = []plant{
 	{
 		name: "ack-by-a-minority", faults: "isolated,pause", // no answer is taken for a good one
 		file: "engine/attempt.go",
-		old:  "return ackedBatch{verdict: lost, err: errTimeout}",
-		new:  "return ackedBatch{verdict: stored, seq: b.engine.mark.at(q.part) + uint64(len(batch))}",
+		old:  "if a.verdict == lost || a.verdict == absent {",
+		new: "if a.err == errTimeout {\nreturn ackedBatch{verdict: stored, seq: b.engine.mark.at(q.part) + uint64(len(batch))}\n}\n" +
+			"if a.verdict == lost || a.verdict == absent {",
 	},
 	{
 		name: "no-dedupe", faults: "kill-9,pause",
