@@ -1,12 +1,9 @@
 package quota_test
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -420,80 +417,6 @@ func TestLimitsChangeForThoseWhoAreHere(t *testing.T) {
 	})
 }
 
-func TestWhoIsRefusedAgainAndAgainIsReadSlower(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		a := connect(t, newQuota(t, func(*parley.Limits) {}), loopback)
-		began := time.Now()
-		for range 100 {
-			if err := a.Calm(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if took := time.Since(began); took != 0 {
-			t.Errorf("a hundred refusals cost %v", took)
-		}
-		for range 100 {
-			if err := a.Calm(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if took := time.Since(began); took < 3*time.Second || took > 12*time.Second {
-			t.Errorf("a hundred more cost %v", took)
-		}
-		for range 10 {
-			_ = a.Calm(t.Context())
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		for range 3 {
-			if err := a.Calm(ctx); err != nil {
-				return
-			}
-		}
-		t.Error("it is held back though it has been told to end")
-	})
-}
-
-func TestWhoDoesTooMuchIsReadSlower(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		q := newQuota(t, func(l *parley.Limits) { l.OperationsPerSecond = 10 })
-		a := login(t, q, far, "ada")
-		began := time.Now()
-		for range 150 { // 50 at once, and 10 a second
-			if err := a.Operate(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if took := time.Since(began); took < 9*time.Second || took > 11*time.Second {
-			t.Errorf("150 operations took %v", took)
-		}
-		if q.Met()[quota.Operations] != 100 {
-			t.Errorf("%d are counted", q.Met()[quota.Operations])
-		}
-		var wg sync.WaitGroup
-		began = time.Now()
-		for range 20 { // of one user, which has four sessions' worth
-			b := login(t, q, other, "ada")
-			wg.Go(func() {
-				for range 40 {
-					_ = b.Operate(t.Context())
-				}
-			})
-		}
-		wg.Wait()
-		if took := time.Since(began); took < 10*time.Second || took > 20*time.Second {
-			t.Errorf("800 operations of one user took %v", took)
-		}
-		bob := login(t, q, other, "bob")
-		began = time.Now()
-		if err := bob.Operate(t.Context()); err != nil || time.Since(began) > 0 {
-			t.Errorf("another user waited for %v: %v", time.Since(began), err)
-		}
-	})
-}
-
 func TestLargePagesCountForSeveral(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -542,94 +465,4 @@ func TestNoQuotaNoLimit(t *testing.T) {
 	a.LoginTried(true)
 	a.Close()
 	q.Count(quota.Frame)
-}
-
-// Very many users, addresses and rooms in slow mode are not all remembered.
-func TestMemoryIsBounded(t *testing.T) {
-	t.Parallel()
-	q := newQuota(t, func(l *parley.Limits) {
-		l.SendsPerSecond, l.UserSendsPerSecond, l.ConnectionsPerUser = 1, 1, 1
-		l.Slow = []parley.Slow{{Rooms: "**", Every: time.Hour}}
-	})
-	keep := login(t, q, far, "ada")
-	for i := range 300_000 {
-		a := q.Visit(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))
-		if err := errors.Join(a.Login(fmt.Sprint("user-", i), true), a.Send("r", false)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	parties, clocks := q.Remembered()
-	if parties > 70_000 || parties < 1000 || clocks > 140_000 || clocks < 1000 {
-		t.Errorf("%d parties and %d clocks are remembered", parties, clocks)
-	}
-	if err := keep.Send("r", false); err != nil {
-		t.Error(err)
-	}
-	if err := connect(t, q, other).Login("ada", true); err == nil {
-		t.Error("a user who is here was forgotten")
-	}
-}
-
-func TestManyAtOnce(t *testing.T) {
-	t.Parallel()
-	q := newQuota(t, func(l *parley.Limits) {
-		l.Connections, l.ConnectionsPerAddress, l.UserSendsPerSecond, l.UserSendsBurst = 64, 16, 1, 100
-	})
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	sent := 0
-	for i := range 32 {
-		wg.Go(func() {
-			for n := range 200 {
-				a, err := q.Connect(netip.AddrFrom4([4]byte{10, 0, 0, byte(i % 4)}))
-				if err != nil {
-					continue
-				}
-				if err := a.Login("ada", true); err != nil {
-					t.Error(err)
-				}
-				if a.Send(fmt.Sprint("r", n%3), false) == nil {
-					mu.Lock()
-					sent++
-					mu.Unlock()
-				}
-				a.Close()
-			}
-		})
-	}
-	wg.Wait()
-	if sent < 100 || sent > 160 { // and a second's worth for each second this took
-		t.Errorf("%d sends of a burst of 100", sent)
-	}
-	for range 16 { // all were given back
-		connect(t, q, netip.AddrFrom4([4]byte{10, 0, 0, 1}))
-	}
-}
-
-func BenchmarkSend(b *testing.B) {
-	for name, l := range map[string]parley.Limits{"none": none(), "defaults": parley.DefaultLimits(), "slow": parley.DefaultLimits()} {
-		b.Run(name, func(b *testing.B) {
-			if l.SendsPerSecond > 0 {
-				l.SendsPerSecond, l.SendsBurst, l.UserSendsPerSecond, l.UserSendsBurst = 1<<30, 1<<30, 1<<30, 1<<30
-			}
-			if name == "slow" {
-				l.Slow = []parley.Slow{{Rooms: "news.**", Every: time.Nanosecond}}
-			}
-			q, err := quota.New(l)
-			if err != nil {
-				b.Fatal(err)
-			}
-			a, err := q.Connect(far)
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer a.Close()
-			b.ReportAllocs()
-			for b.Loop() {
-				if err := a.Send("news.eu", false); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
 }

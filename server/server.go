@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"parley"
-
 	"parley/ask"
 	"parley/audit"
 	"parley/auth"
@@ -86,14 +85,28 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 		return err
 	}
 	keep()
+	return serve(ctx, &c, o, ground{lines, web, authority, log, logins})
+}
 
+// ground is what a server stands on: it is there before anything runs, and is given up behind all that does.
+type ground struct {
+	lines     *net.TCPListener
+	web       *net.TCPListener // nil = no HTTP
+	authority *auth.Authority
+	log       *engine.Engine
+	logins    part
+}
+
+// serve starts what runs on the ground, from the hub up to the doors, and stops it in reverse.
+func serve(ctx context.Context, c *Config, o Options, g ground) error {
+	logger, log, authority := o.Logger, g.log, g.authority
 	hub := room.NewHub(log, room.Config{
 		RetainMessages: c.Retain.Messages, RetainAge: c.Retain.Age, Lag: c.Limits.Lag, Logger: logger,
 		Bus: log.Bus(),
 	})
 	stopHub := running(func(ctx context.Context) { _ = hub.Run(ctx) })
 	defer stopHub()
-	books := newBooks(log, hub, &c, logger)
+	books := newBooks(log, hub, c, logger)
 	sender := hooks.New(hooks.Config{
 		Log: books.Gate(), Journals: log, Work: books.Manager, Tail: log, Rooms: hub, Logger: logger, Keeps: books.keeps(),
 	})
@@ -128,13 +141,13 @@ func Run(ctx context.Context, c Config, o Options) (err error) {
 	}
 	defer stopFollowing()
 	for _, p := range []part{posting(sender), receiving(receiver)} {
-		if err := put(ctx, p, &c); err != nil {
+		if err := put(ctx, p, c); err != nil {
 			return err
 		}
 	}
-	d := &doors{config: &c, sessions: sessions, engine: log, hub: hub, sender: sender, receiver: receiver, logger: logger}
-	d.changes = reloader{config: &c, logger: logger, parts: []part{reopening(o.Audit, logger), logins}}
-	if err := d.open(lines, web); err != nil {
+	d := &doors{config: c, sessions: sessions, engine: log, hub: hub, sender: sender, receiver: receiver, logger: logger}
+	d.changes = reloader{config: c, logger: logger, parts: []part{reopening(o.Audit, logger), g.logins}}
+	if err := d.open(g.lines, g.web); err != nil {
 		return err
 	}
 	d.changes.parts = append(d.changes.parts, limiting(limits), receiving(receiver), posting(sender), trusting(authority, sessions))
