@@ -23,14 +23,17 @@ type holding struct {
 // hold begins to keep the parts that this node leads, and ends with those that it does not. It says
 // whether anything has changed.
 func (r *Relay) hold() (changed bool) {
-	r.mu.Lock()
-	leads := r.Leads
-	if leads == nil {
-		leads = r.share
+	leads := make([]bool, r.Parts)
+	for part := range leads {
+		leads[part] = r.Leads != nil && r.Leads(part)
 	}
 	var left []int
-	for part := range r.Parts {
-		h, leading := r.holding[part], leads(part)
+	r.mu.Lock()
+	for part, leading := range leads {
+		h := r.holding[part]
+		if r.Leads == nil {
+			leading = r.share(part)
+		}
 		switch {
 		case leading && h == nil && !r.closed:
 			r.keep(part)

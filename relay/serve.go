@@ -337,7 +337,9 @@ func (r *Relay) compare(from string, n *note) {
 			delete(said, s.seatName)
 		} else if now.Sub(s.since) > silentFor {
 			delete(g.seats, id)
-			gone = append(gone, s)
+			if !s.stopped { // else it holds what it holds until its deadline
+				gone = append(gone, s)
+			}
 		}
 	}
 	r.mu.Unlock()

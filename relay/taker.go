@@ -25,16 +25,16 @@ type taker struct {
 	turn sync.Mutex // held while Give is called; may be taken with a group's mu held, and before the relay's
 
 	// Guarded by the relay's mu.
-	at       string // the owner it has its place with; "" = none
-	try      uint64
-	asking   bool // for a place
-	again    time.Time
-	after    *uint64 // behind which message the group begins, once somebody had to know
-	stopped  bool
-	left     bool
-	deadline time.Duration
-	holds    map[string]hold // jobs, by their names
-	turns    uint64          // jobs that it was given ever
+	at      string // the owner it has its place with; "" = none
+	try     uint64
+	asking  bool // for a place
+	again   time.Time
+	after   *uint64 // behind which message the group begins, once somebody had to know
+	stopped bool
+	silent  bool // Stop has returned: no more jobs come
+	left    bool
+	holds   map[string]hold // jobs, by their names
+	turns   uint64          // jobs that it was given ever
 }
 
 // hold is a job that a worker has: until when, and the how many-th that it was given it is.
@@ -46,7 +46,7 @@ type hold struct {
 // Take implements work.Books.
 func (r *Relay) Take(ctx context.Context, taking work.Taking) (work.Worker, error) {
 	t := &taker{
-		relay: r, part: r.Part(taking.Room), taking: taking, deadline: taking.Deadline,
+		relay: r, part: r.Part(taking.Room), taking: taking,
 		holds: make(map[string]hold),
 	}
 	r.mu.Lock()
@@ -78,7 +78,7 @@ func (t *taker) seek(ctx context.Context, first func(error)) {
 	try := t.try
 	n := &note{
 		Kind: callTake, Taker: t.id, Try: try, Room: t.taking.Room, Group: t.taking.Group, Stopped: t.stopped,
-		Prefetch: t.taking.Prefetch, Parallel: t.taking.Parallel, Tries: t.taking.Tries, Time: t.deadline, After: t.after,
+		Prefetch: t.taking.Prefetch, Parallel: t.taking.Parallel, Tries: t.taking.Tries, Time: t.taking.Deadline, After: t.after,
 		Holds: slices.SortedFunc(maps.Keys(t.holds), func(a, b string) int {
 			return cmp.Compare(t.holds[a].turn, t.holds[b].turn)
 		}),
@@ -152,7 +152,7 @@ func (t *taker) begin(ctx context.Context, first func(error)) {
 func (t *taker) Change(to work.Taking) {
 	r := t.relay
 	r.mu.Lock()
-	t.taking.Prefetch, t.taking.Parallel, t.taking.Tries, t.deadline = to.Prefetch, to.Parallel, to.Tries, to.Deadline
+	t.taking.Prefetch, t.taking.Parallel, t.taking.Tries, t.taking.Deadline = to.Prefetch, to.Parallel, to.Tries, to.Deadline
 	n := t.changing()
 	r.mu.Unlock()
 	r.ask(t.part, n, func(answer) {})
@@ -162,7 +162,7 @@ func (t *taker) Change(to work.Taking) {
 func (t *taker) changing() *note {
 	return &note{
 		Kind: callChange, Taker: t.id, Try: t.try,
-		Prefetch: t.taking.Prefetch, Parallel: t.taking.Parallel, Tries: t.taking.Tries, Time: t.deadline,
+		Prefetch: t.taking.Prefetch, Parallel: t.taking.Parallel, Tries: t.taking.Tries, Time: t.taking.Deadline,
 	}
 }
 
@@ -190,6 +190,9 @@ func (t *taker) Stop() {
 	t.turn.Lock()
 	defer t.turn.Unlock()
 	t.taking.Give = nil
+	r.mu.Lock()
+	t.silent = true
+	r.mu.Unlock()
 }
 
 // Leave implements work.Worker.
@@ -304,12 +307,15 @@ func (r *Relay) lookAfterTakers(now time.Time) {
 		}
 		switch {
 		case t.asking || t.left:
-		case t.stopped && len(t.holds) == 0:
+		case t.silent && len(t.holds) == 0:
 			r.dropTaker(t)
+			if g := r.guests[r.name]; g != nil {
+				delete(g.seats, t.id) // other owners see that it is gone by what this node says it has
+			}
 		case t.at == "" && owner != "" && now.After(t.again):
 			t.asking = true
 			seek = append(seek, t)
-		case t.at != "" && t.at != r.name:
+		case tell && t.at != "" && t.at != r.name:
 			here[t.at] = append(here[t.at], seatName{t.id, t.try})
 		}
 	}

@@ -30,20 +30,8 @@ func (s *Server) store(ctx context.Context, from string, op *wire.Op) (id string
 		return "", r, err
 	}
 	d.From = from
-	type outcome struct {
-		receipt parley.Receipt
-		err     error
-	}
-	done := make(chan outcome, 1)
-	if err := s.put(ctx, op, d, func(r parley.Receipt, err error) { done <- outcome{r, err} }); err != nil {
-		return "", r, err
-	}
-	select {
-	case o := <-done:
-		return d.ID, o.receipt, o.err
-	case <-ctx.Done():
-		return "", r, ctx.Err()
-	}
+	r, err = await(ctx, func(told receive) error { return s.put(ctx, op, d, told) })
+	return d.ID, r, err
 }
 
 // draft makes of a send what the log is given, but for who sends it.

@@ -198,21 +198,9 @@ func (f *revoker) store(ctx context.Context, by string, op *wire.Op) (seq uint64
 	if err != nil {
 		return 0, err
 	}
-	type outcome struct {
-		receipt parley.Receipt
-		err     error
-	}
-	done := make(chan outcome, 1)
 	d := parley.Draft{Room: revokedRoom, ID: ulid.Make().String(), From: by, Type: parley.JSON, Body: body}
-	if err := f.server.Log.Append(ctx, d, func(r parley.Receipt, err error) { done <- outcome{r, err} }); err != nil {
-		return 0, err
-	}
-	select {
-	case o := <-done:
-		return o.receipt.Seq, o.err
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	}
+	stored, err := await(ctx, func(told receive) error { return f.server.Log.Append(ctx, d, told) })
+	return stored.Seq, err
 }
 
 // with is what is revoked, with a change.
